@@ -1,0 +1,1 @@
+"""Entry points: parse, compose, render. The only composition root."""

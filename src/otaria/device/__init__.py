@@ -1,0 +1,1 @@
+"""Silicon: flash, RTC memory, Updater, bootloader, and the machine that joins them. Pure."""

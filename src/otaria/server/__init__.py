@@ -1,0 +1,1 @@
+"""Adapter: what devices and people reach over HTTP."""

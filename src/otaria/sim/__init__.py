@@ -1,0 +1,1 @@
+"""Runnable devices: virtual ones behind real sockets."""

@@ -1,0 +1,1 @@
+"""Device behaviour in Python, with the calls of the Arduino libraries."""

@@ -1,0 +1,1 @@
+"""Adapter: the database and the blobs behind the service's ports."""
