@@ -1,0 +1,90 @@
+"""A UDP socket whose arrivals wait in a queue."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Self
+
+from otaria.errors import PortTaken
+from otaria.protocols.exchange import Address, Connected, Datagram
+
+__all__ = ["DatagramSocket"]
+
+LONGEST_QUEUE: Final = 64
+"""Datagrams kept while nobody reads. A device holds one; more than a few in a row are a flood or a mistake."""
+
+
+class DatagramSocket(asyncio.DatagramProtocol):
+    """Send and receive datagrams; :meth:`open` makes one."""
+
+    def __init__(self) -> None:
+        self._arrived: asyncio.Queue[Datagram | Connected] = asyncio.Queue(LONGEST_QUEUE)
+        self._transport: asyncio.DatagramTransport | None = None
+        self.activity = asyncio.Event()
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """Bind to an address; port 0 takes any that is free.
+
+        Raises:
+            PortTaken: another program has it, or the address is not this machine's.
+        """
+        try:
+            _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=address)
+        except OSError as error:
+            raise PortTaken(
+                f"Cannot listen on UDP {address[0]}:{address[1]}: {error.strerror or error}. "
+                "Choose another address or port."
+            ) from error
+        return protocol
+
+    @property
+    def address(self) -> Address:
+        """Where it is bound."""
+        host, port = self._open_transport().get_extra_info("sockname")[:2]
+        return str(host), int(port)
+
+    def send(self, content: bytes, to: Address) -> None:
+        """Hand a datagram to the network, which may lose it."""
+        self._open_transport().sendto(content, to)
+
+    async def receive(self, timeout_s: float | None) -> Datagram | Connected | None:
+        """The next arrival, or None where none comes in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._arrived.get()
+        except TimeoutError:
+            return None
+
+    def announce(self, connected: Connected) -> None:
+        """Put a connection that arrived elsewhere among the datagrams."""
+        self._put(connected)
+
+    def discard(self) -> None:
+        """Throw away what has arrived and was not read."""
+        while not self._arrived.empty():
+            self._arrived.get_nowait()
+
+    def close(self) -> None:
+        """Free the port."""
+        self._open_transport().close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - asyncio's own contract
+        if isinstance(transport, asyncio.DatagramTransport):
+            self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: D102 - asyncio's own contract
+        self._put(Datagram(data, (addr[0], addr[1])))
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP answer, such as "nobody listens there": the same to an exchange as silence."""
+
+    def _put(self, arrival: Datagram | Connected) -> None:
+        if not self._arrived.full():
+            self._arrived.put_nowait(arrival)
+        self.activity.set()
+
+    def _open_transport(self) -> asyncio.DatagramTransport:
+        if self._transport is None:
+            raise RuntimeError("The datagram socket was never opened.")
+        return self._transport

@@ -1,0 +1,118 @@
+"""A virtual ESP8266: the silicon of ``otaria.device``, a sketch, and real sockets.
+
+It does not execute Xtensa instructions. Its bootloader copies and loads what lies in flash by the chip's own rules,
+and where a chip would now jump into the sketch, a sketch written in Python runs; the version that it reports is read
+from the image in flash. So "it runs v2" means: v2 lies in its flash, whole, and the bootloader loaded it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from otaria.device.flash import BLANK_SECTOR, Flash
+from otaria.device.machine import Boot, Machine
+from otaria.device.rtc import RTC_SIZE
+from otaria.sim.firmware.marker import find_marker
+from otaria.sim.stock_sketch import StockSettings, StockSketch
+from otaria.sketch.board import Board, Ports, Restart, run
+from otaria.units import MacAddress
+from otaria.wire.layouts import SECTOR_SIZE, Layout
+
+__all__ = ["DeviceSettings", "VirtualDevice"]
+
+UNKNOWN_VERSION: Final = "unknown"
+"""What a device reports whose image holds no marker of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """What tells one device from another.
+
+    Args:
+        name: its host name.
+        mac: its station MAC.
+        layout: how its flash is divided.
+        address: the IP address it listens on.
+        ports: the ports it listens on.
+        sketch: what its sketch was written with.
+        time_scale: real seconds per second of the libraries' own delays.
+    """
+
+    name: str
+    mac: MacAddress
+    layout: Layout
+    address: str
+    ports: Ports
+    sketch: StockSettings
+    time_scale: float = 1.0
+
+
+class VirtualDevice:
+    """One device.
+
+    Args:
+        settings: who it is.
+        flash: its chip; an image must lie in it for anything to run.
+        serial: called with what its serial port says.
+        on_boot: called after each run of the bootloader.
+    """
+
+    def __init__(
+        self,
+        settings: DeviceSettings,
+        flash: Flash,
+        *,
+        serial: Callable[[str], None],
+        on_boot: Callable[[Boot], None] = lambda _boot: None,
+    ) -> None:
+        self.settings = settings
+        self.machine = Machine(flash, settings.layout, settings.mac)
+        self._serial = serial
+        self._on_boot = on_boot
+
+    @property
+    def version(self) -> str:
+        """What the image in flash calls itself."""
+        marker = find_marker(self.machine.flash.read(0, self.machine.sketch_size))
+        return marker.version if marker else UNKNOWN_VERSION
+
+    def put_in_if_blank(self, image: bytes) -> None:
+        """Put an image into a chip that is erased where sketches begin; any other keeps what it has."""
+        flash = self.machine.flash
+        if flash.read(0, SECTOR_SIZE) == BLANK_SECTOR:
+            flash.load(image)
+
+    async def run(self) -> None:
+        """Switch it on, and run it through all its restarts until cancelled.
+
+        Raises:
+            PortTaken: another program has one of its ports.
+        """
+        boot = self.machine.power_on(os.urandom(RTC_SIZE))
+        while True:
+            self._serial(boot.console)
+            self._on_boot(boot)
+            if not boot.running:
+                self._serial("(the chip does not start what is in its flash; only a cable helps)\n")
+                await asyncio.Event().wait()
+            boot = await self._run_until_restart()
+
+    async def _run_until_restart(self) -> Boot:
+        settings = self.settings
+        board = Board(
+            self.machine,
+            name=settings.name,
+            address=settings.address,
+            ports=settings.ports,
+            serial=self._serial,
+            time_scale=settings.time_scale,
+        )
+        try:
+            await run(StockSketch(board, settings.sketch, self.version))
+        except Restart:
+            return self.machine.reset()
+        raise AssertionError("a sketch runs until it restarts the board")

@@ -1,0 +1,152 @@
+"""ArduinoOTA: the library that waits for pushes, with the calls of the original in Python spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from otaria.aio.datagrams import DatagramSocket
+from otaria.aio.driver import run_datagrams, run_stream
+from otaria.aio.streams import connect
+from otaria.errors import Unreachable
+from otaria.protocols.arduino_push import Invited, OtaError, await_invitation, begin_update, receive_image
+from otaria.protocols.exchange import Progress
+from otaria.sketch.board import Board
+from otaria.wire.arduino_ota import Command, stored_password
+
+__all__ = ["ArduinoOTA"]
+
+CONNECT_TIMEOUT_S = 5.0
+"""The WiFiClient's default."""
+
+
+def _nothing(*_arguments: object) -> None:
+    """The call-back of a sketch that set none."""
+
+
+class ArduinoOTA:
+    """Call :meth:`begin` in ``setup`` and :meth:`handle` in ``loop``."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._port = board.ports.ota
+        self._hostname = board.name
+        self._stored_password: str | None = None
+        self._reboot_on_success = True
+        self._socket: DatagramSocket | None = None
+        self._invited: Invited | None = None
+        self._command = Command.FLASH
+        self._start: Callable[[], None] = _nothing
+        self._end: Callable[[], None] = _nothing
+        self._progress: Callable[[int, int], None] = _nothing
+        self._error: Callable[[OtaError], None] = _nothing
+
+    def set_port(self, port: int) -> None:
+        """Listen on this UDP port instead of the board's own."""
+        if self._socket is None:
+            self._port = port
+
+    def set_hostname(self, name: str) -> None:
+        """Be called this."""
+        if self._socket is None:
+            self._hostname = name
+
+    def set_password(self, password: str) -> None:
+        """Demand a password. Ignored after :meth:`begin`, or where one is set already."""
+        self.set_password_hash(stored_password(password))
+
+    def set_password_hash(self, digest: str) -> None:
+        """Demand the password whose MD5 this is, in lower-case hexadecimal."""
+        if self._socket is None and self._stored_password is None:
+            self._stored_password = digest
+
+    def set_reboot_on_success(self, *, reboot: bool) -> None:
+        """Whether to restart by itself after an update."""
+        self._reboot_on_success = reboot
+
+    def on_start(self, call_back: Callable[[], None]) -> None:
+        """Called when an update begins: bring the device into a safe state here."""
+        self._start = call_back
+
+    def on_end(self, call_back: Callable[[], None]) -> None:
+        """Called when an update is installed, before the restart."""
+        self._end = call_back
+
+    def on_progress(self, call_back: Callable[[int, int], None]) -> None:
+        """Called with bytes received and bytes announced."""
+        self._progress = call_back
+
+    def on_error(self, call_back: Callable[[OtaError], None]) -> None:
+        """Called when an update fails."""
+        self._error = call_back
+
+    def get_hostname(self) -> str:
+        """The name that was set, or the board's."""
+        return self._hostname
+
+    def get_command(self) -> Command:
+        """What the last invitation offered: a sketch or a file system."""
+        return self._command
+
+    async def begin(self) -> None:
+        """Start to listen.
+
+        Raises:
+            PortTaken: another program has the port.
+        """
+        self._socket = await DatagramSocket.open((self._board.address, self._port))
+        self._board.keep(self._socket.close)
+        self._listen(self._socket)
+
+    async def handle(self) -> None:
+        """Follow an invitation if one has come; the whole update happens in here."""
+        invited, self._invited = self._invited, None
+        if invited is None or self._socket is None:
+            return
+        around = self._board.surroundings(self._report)
+        if await run_datagrams(begin_update(invited, self._board.machine.updater), self._socket, around):
+            self._command = Command(invited.invitation.command)
+            await self._update(invited)
+        self._socket.discard()
+        self._listen(self._socket)
+
+    def _listen(self, socket: DatagramSocket) -> None:
+        self._board.in_background(self._await_invitation(socket))
+
+    async def _await_invitation(self, socket: DatagramSocket) -> None:
+        exchange = await_invitation(self._stored_password, self._board.micros)
+        self._invited = await run_datagrams(exchange, socket, self._board.surroundings(self._report))
+        self._board.activity.set()
+
+    async def _update(self, invited: Invited) -> None:
+        size = invited.invitation.size
+        self._start()
+        self._progress(0, size)
+        if not await self._receive(invited, size):
+            self._error(OtaError.END)
+            return
+        self._end()
+        if self._reboot_on_success:
+            await self._board.delay(0.1)
+            self._board.restart()
+
+    async def _receive(self, invited: Invited, size: int) -> bool:
+        """Fetch the image; after a failed connection the library goes on to ``end()``, which then fails too."""
+        updater = self._board.machine.updater
+        try:
+            stream = await connect((invited.host[0], invited.invitation.port), CONNECT_TIMEOUT_S)
+        except Unreachable:
+            self._error(OtaError.CONNECT)
+            return updater.end()
+        try:
+            return await run_stream(receive_image(size, updater), stream, self._board.surroundings(self._report))
+        finally:
+            await stream.close()
+
+    def _report(self, event: object) -> None:
+        match event:
+            case Progress(done, total):
+                self._progress(done, total)
+            case OtaError():
+                self._error(event)
+            case _:
+                pass
