@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Self
 
+from otaria.aio.reasons import os_reason
 from otaria.errors import PortTaken
 from otaria.protocols.exchange import Address, Connected, Datagram
 
@@ -19,8 +20,8 @@ class DatagramSocket(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self._arrived: asyncio.Queue[Datagram | Connected] = asyncio.Queue(LONGEST_QUEUE)
-        self._transport: asyncio.DatagramTransport | None = None
-        self.activity = asyncio.Event()
+        self.transport: asyncio.DatagramTransport | None = None
+        self._closed = asyncio.Event()
 
     @classmethod
     async def open(cls, address: Address) -> Self:
@@ -30,12 +31,13 @@ class DatagramSocket(asyncio.DatagramProtocol):
             PortTaken: another program has it, or the address is not this machine's.
         """
         try:
-            _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=address)
+            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=address)
         except OSError as error:
             raise PortTaken(
-                f"Cannot listen on UDP {address[0]}:{address[1]}: {error.strerror or error}. "
+                f"Cannot listen on UDP {address[0]}:{address[1]}: {os_reason(error)}. "
                 "Choose another address or port."
             ) from error
+        protocol.transport = transport
         return protocol
 
     @property
@@ -65,13 +67,13 @@ class DatagramSocket(asyncio.DatagramProtocol):
         while not self._arrived.empty():
             self._arrived.get_nowait()
 
-    def close(self) -> None:
-        """Free the port."""
+    async def close(self) -> None:
+        """Free the port, and return once it is free."""
         self._open_transport().close()
+        await self._closed.wait()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102 - asyncio's own contract
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102 - asyncio's own contract
+        self._closed.set()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: D102 - asyncio's own contract
         self._put(Datagram(data, (addr[0], addr[1])))
@@ -82,9 +84,8 @@ class DatagramSocket(asyncio.DatagramProtocol):
     def _put(self, arrival: Datagram | Connected) -> None:
         if not self._arrived.full():
             self._arrived.put_nowait(arrival)
-        self.activity.set()
 
     def _open_transport(self) -> asyncio.DatagramTransport:
-        if self._transport is None:
+        if self.transport is None:
             raise RuntimeError("The datagram socket was never opened.")
-        return self._transport
+        return self.transport

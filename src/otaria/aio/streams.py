@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from otaria.aio.reasons import os_reason
 from otaria.errors import PortTaken, Unreachable
 from otaria.protocols.exchange import Address
 
@@ -74,11 +75,7 @@ async def connect(address: Address, timeout_s: float) -> ByteStream:
         async with asyncio.timeout(timeout_s):
             return ByteStream(*await asyncio.open_connection(*address))
     except (OSError, TimeoutError) as error:
-        raise Unreachable(f"Cannot connect to {address[0]}:{address[1]}: {_reason(error)}.") from error
-
-
-def _reason(error: OSError | TimeoutError) -> str:
-    return "no answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+        raise Unreachable(f"Cannot connect to {address[0]}:{address[1]}: {os_reason(error)}.") from error
 
 
 class Listener:
@@ -113,7 +110,7 @@ async def listen(address: Address, arrived: Callable[[ByteStream], None]) -> Asy
         server = await asyncio.start_server(accepted, *address)
     except OSError as error:
         raise PortTaken(
-            f"Cannot listen on {address[0]}:{address[1]}: {error.strerror or error}. Choose another address or port."
+            f"Cannot listen on {address[0]}:{address[1]}: {os_reason(error)}. Choose another address or port."
         ) from error
     try:
         yield Listener(server)

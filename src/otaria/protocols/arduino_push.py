@@ -14,7 +14,7 @@ character that is no digit as the beginning of the verdict.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
@@ -291,6 +291,11 @@ class Installer(Protocol):
     """What an exchange needs of the device's Updater; ``otaria.device.Updater`` has this shape."""
 
     @property
+    def error(self) -> int:
+        """The error's number, 0 for none."""
+        ...
+
+    @property
     def is_finished(self) -> bool:
         """Whether every announced byte is in flash, or an error has reset the Updater."""
         ...
@@ -305,6 +310,10 @@ class Installer(Protocol):
 
     def write(self, content: bytes) -> int:
         """Take bytes; fewer than given after an error."""
+        ...
+
+    def write_stream(self, first_byte: int) -> Generator[int, bytes | None, int]:
+        """Take a whole image: yields how many bytes it can take, is sent at most as many, None after silence."""
         ...
 
     def end(self, even_if_remaining: bool = False) -> bool:  # noqa: FBT001, FBT002 - the Arduino library's own signature

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from otaria.errors import BadInput
@@ -17,7 +17,7 @@ from otaria.protocols.arduino_push import Installer
 from otaria.protocols.exchange import Address, Progress, Report, Send, StreamExchange
 from otaria.protocols.inbox import Inbox, StreamEnded, StreamSilent
 from otaria.wire.arduino_ota import Command
-from otaria.wire.esp_image import GZIP_MAGIC, HEADER_SIZE, MAGIC, flash_size_of
+from otaria.wire.esp_image import GZIP_MAGIC, MAGIC, flash_size_of
 from otaria.wire.http_update import USER_AGENTS, CheckIn, Mode, request_headers
 
 __all__ = ["HttpError", "HttpUpdateResult", "PullOutcome", "Room", "Url", "fetch_update"]
@@ -28,7 +28,8 @@ TIMEOUT_S: Final = 8.0
 BODY_TIMEOUT_S: Final = 60.0
 """How long the Updater waits for the next bytes of the body."""
 
-READ_SIZE: Final = 4096
+PEEKED: Final = 4
+"""Bytes that the client looks at before the Updater begins: magic byte and flash-size nibble are in them."""
 
 
 class HttpUpdateResult(IntEnum):
@@ -108,15 +109,6 @@ class Room:
     real_flash_size: int
 
 
-class UpdaterWithError(Installer, Protocol):
-    """An installer that can also say its error's number."""
-
-    @property
-    def error(self) -> int:
-        """The Updater's error number, 0 for none."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Url:
     """Where to ask."""
@@ -156,7 +148,7 @@ class Url:
         return self.host if self.port == 80 else f"{self.host}:{self.port}"
 
 
-def fetch_update(url: Url, check_in: CheckIn, room: Room, updater: UpdaterWithError) -> StreamExchange[PullOutcome]:
+def fetch_update(url: Url, check_in: CheckIn, room: Room, updater: Installer) -> StreamExchange[PullOutcome]:
     """Poll once, and install what comes; the caller restarts the device if it should.
 
     Args:
@@ -233,13 +225,11 @@ def _unacceptable_head(headers: dict[str, str], mode: Mode, room: Room) -> HttpE
 
 
 def _install(
-    inbox: Inbox, headers: dict[str, str], mode: Mode, room: Room, updater: UpdaterWithError
+    inbox: Inbox, headers: dict[str, str], mode: Mode, room: Room, updater: Installer
 ) -> StreamExchange[PullOutcome]:
     size = int(headers["content-length"])
     try:
-        first = yield from inbox.some(READ_SIZE)
-        while len(first) < min(HEADER_SIZE, size):
-            first += yield from inbox.some(READ_SIZE)
+        first = yield from inbox.peek(min(PEEKED, size))
     except (StreamEnded, StreamSilent):
         return _failed(HttpError.BIN_VERIFY_HEADER_FAILED)
     wrong = _unacceptable_body(first, room) if mode is Mode.SKETCH else None
@@ -251,7 +241,7 @@ def _install(
     md5 = headers.get("x-md5")
     if md5 and not updater.set_md5(md5):
         return _failed(HttpError.FAULTY_MD5)
-    yield from _write_body(inbox, first, size, updater)
+    yield from _write_body(inbox, first[0], size, updater)
     if not updater.end():
         return _update_failed(updater)
     return PullOutcome(HttpUpdateResult.OK, version=headers.get("x-version"))
@@ -261,29 +251,34 @@ def _unacceptable_body(first: bytes, room: Room) -> HttpError | None:
     """The client's look at the first bytes of a sketch."""
     if first[0] not in {MAGIC, GZIP_MAGIC[0]}:
         return HttpError.BIN_VERIFY_HEADER_FAILED
-    if first[0] == MAGIC and (len(first) < 4 or flash_size_of(first[3]) > room.real_flash_size):
+    if first[0] == MAGIC and (len(first) < PEEKED or flash_size_of(first[3]) > room.real_flash_size):
         return HttpError.BIN_FOR_WRONG_FLASH
     return None
 
 
-def _write_body(inbox: Inbox, first: bytes, size: int, updater: Installer) -> StreamExchange[None]:
-    """Write until all is there, the Updater has given up, or nothing more comes."""
-    piece, received = first[:size], 0
+def _write_body(inbox: Inbox, first_byte: int, size: int, updater: Installer) -> StreamExchange[None]:
+    """Feed the Updater until all is there, it has given up, or nothing more comes."""
     inbox.timeout_s = BODY_TIMEOUT_S
-    while True:
-        received += updater.write(piece)
-        yield Report(Progress(received, size))
-        if received >= size or updater.is_finished:
-            return
-        try:
-            piece = yield from inbox.some(min(READ_SIZE, size - received))
-        except (StreamEnded, StreamSilent):
-            return
+    taking = updater.write_stream(first_byte)
+    received = 0
+    piece: bytes | None
+    try:
+        wanted = next(taking)
+        while True:
+            try:
+                piece = yield from inbox.some(wanted)
+                received += len(piece)
+                yield Report(Progress(received, size))
+            except (StreamEnded, StreamSilent):
+                piece = None
+            wanted = taking.send(piece)
+    except StopIteration:
+        return
 
 
 def _failed(error: HttpError) -> PullOutcome:
     return PullOutcome(HttpUpdateResult.FAILED, error, _TEXTS[error])
 
 
-def _update_failed(updater: UpdaterWithError) -> PullOutcome:
+def _update_failed(updater: Installer) -> PullOutcome:
     return PullOutcome(HttpUpdateResult.FAILED, updater.error, f"Update error: {updater.error_text()}")

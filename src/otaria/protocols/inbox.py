@@ -51,6 +51,12 @@ class Inbox:
             yield from self.more()
         return self._take(min(limit, len(self._buffer)))
 
+    def peek(self, length: int) -> StreamExchange[bytes]:
+        """The next bytes, which stay to be read."""
+        while len(self._buffer) < length:
+            yield from self.more()
+        return self._buffer[:length]
+
     def line(self) -> StreamExchange[str]:
         """One line without its end; CRLF and a lone LF both end it."""
         while b"\n" not in self._buffer:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from otaria.errors import ConnectionBroken, OutcomeUnknown, PasswordNeeded, ProtocolViolation, WrongPassword
+from otaria.protocols.arduino_push import Installer
 from otaria.protocols.diagnosis import refusal
 from otaria.protocols.exchange import Progress, Receive, Report, Send, StreamExchange
-from otaria.protocols.http_pull import UpdaterWithError
 from otaria.protocols.inbox import Inbox, StreamEnded, StreamSilent
 from otaria.wire.arduino_ota import Command, same_secret
 
@@ -118,7 +118,7 @@ class WebUpdater:
 
     def __init__(
         self,
-        updater: UpdaterWithError,
+        updater: Installer,
         *,
         name: str,
         running: str,

@@ -117,7 +117,7 @@ async def _accepted(
             stream = await _first(connections, target, listener.address)
         yield stream
     finally:
-        datagrams.close()
+        await datagrams.close()
         if stream is None and not connections.empty():
             stream = connections.get_nowait()
         if stream is not None:

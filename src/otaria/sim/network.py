@@ -18,6 +18,7 @@ from otaria.errors import OtariaError
 from otaria.protocols.exchange import (
     Address,
     AskPassword,
+    Connected,
     Datagram,
     DatagramExchange,
     Effect,
@@ -68,6 +69,7 @@ class Party(Generic[Result]):
         finished: it has returned or raised.
         receiving: it waits for an arrival.
         turns: how often it was resumed, by which a time-out knows that it comes too late.
+        then: called with the result when it returns.
     """
 
     exchange: Generator[Effect, Any, Result]
@@ -80,6 +82,7 @@ class Party(Generic[Result]):
     finished: bool = False
     receiving: bool = False
     turns: int = 0
+    then: Callable[[Result], None] | None = None
 
 
 class Network:
@@ -99,15 +102,27 @@ class Network:
         self._parties: dict[Address, Party[Any]] = {}
 
     def join(
-        self, address: Address, exchange: DatagramExchange[Result], *, password: str | None = None
+        self,
+        address: Address,
+        exchange: DatagramExchange[Result],
+        *,
+        password: str | None = None,
+        then: Callable[[Result], None] | None = None,
     ) -> Party[Result]:
-        """Put a party on the network that sends and receives datagrams."""
+        """Put a party on the network that sends and receives datagrams.
+
+        Args:
+            address: where it is.
+            exchange: what it does.
+            password: what it gets where it asks for one.
+            then: called with its result.
+        """
 
         def send(_party: Party[Result], effect: Send) -> None:
             if effect.to is not None:
                 self._post(Datagram(effect.content, address), effect.to)
 
-        party = Party(exchange, password, send)
+        party = Party(exchange, password, send, then=then)
         self._parties[address] = party
         self._in(0.0, functools.partial(self._resume, party, None))
         return party
@@ -130,6 +145,11 @@ class Network:
         for party in (one, other):
             self._in(0.0, functools.partial(self._resume, party, None))
         return one, other
+
+    def dial(self, caller: Address, to: Address) -> None:
+        """Let a TCP connection arrive where datagrams are awaited; TCP sees to it that it does."""
+        party = self._parties[to]
+        self._in(self._delay(), lambda: self._deliver(party, Connected(caller)))
 
     def run(self, deadline_s: float) -> None:
         """Let time pass until all is quiet, or until the deadline."""
@@ -179,6 +199,8 @@ class Network:
         except StopIteration as done:
             party.result = done.value
             self._finish(party)
+            if party.then is not None:
+                party.then(done.value)
         except OtariaError as error:
             party.error = error
             self._finish(party)

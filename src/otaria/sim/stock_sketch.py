@@ -77,6 +77,7 @@ class StockSketch(Sketch):
         page = HTTPUpdateServer(running=lambda: self._version)
         page.setup(self._web, user=login.user, password=login.password)
         await self._web.begin()
+        self.board.print("ready\n")
 
     async def loop(self) -> None:
         """Look at each door in turn."""

@@ -95,9 +95,9 @@ class Board:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.activity.set)
 
-    def keep(self, release: Callable[[], None]) -> None:
+    def keep(self, release: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Call this when the sketch stops; what was kept last is released first."""
-        self._resources.callback(release)
+        self._resources.push_async_callback(release)
 
     async def keep_open(self, resource: contextlib.AbstractAsyncContextManager[Resource]) -> Resource:
         """Enter a context and leave it when the sketch stops."""
