@@ -116,7 +116,7 @@ def _flash_folder(chosen: Path | None) -> Path:
 async def _run_all(all_settings: list[DeviceSettings], first_image: bytes, folder: Path) -> None:
     console = Console(highlight=False)
     notes = Console(stderr=True, highlight=False)
-    monitor = SerialMonitor(console)
+    monitor = SerialMonitor(console, width=max(len(settings.name) for settings in all_settings))
     with contextlib.ExitStack() as files:
         async with asyncio.TaskGroup() as group:
             for settings in all_settings:
@@ -141,10 +141,12 @@ class SerialMonitor:
 
     Args:
         console: where to.
+        width: characters that each name takes, so that the lines stand below each other.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, width: int) -> None:
         self._console = console
+        self._width = width
         self._named = 0
 
     def of(self, name: str) -> Callable[[str], None]:
@@ -157,6 +159,6 @@ class SerialMonitor:
             nonlocal begun
             *lines, begun = (begun + text).split("\n")
             for line in lines:
-                self._console.print(Text.assemble((f"{name} | ", colour), line), soft_wrap=True)
+                self._console.print(Text.assemble((f"{name.ljust(self._width)} | ", colour), line), soft_wrap=True)
 
         return say
