@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import itertools
+import operator
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +25,7 @@ from otaria.sim.stock_sketch import StockSettings
 from otaria.sim.virtual_device import DeviceSettings, VirtualDevice
 from otaria.sketch.board import Ports
 from otaria.units import MacAddress
+from otaria.wire import esp_image
 from otaria.wire.layouts import find_layout
 
 DEADLINE_S = 20.0
@@ -57,6 +62,33 @@ def new_image() -> bytes:
 def new_boot_image() -> bytes:
     """The second version with another boot part."""
     return images.load("valve-2.0-new-boot")
+
+
+@pytest.fixture(scope="session")
+def large_image(new_image: bytes) -> bytes:
+    """The second version grown by 1 MiB: too large beside any other sketch where the file system has 3 MiB of 4."""
+    image = esp_image.parse(new_image)
+    irom, *others = image.app.segments
+    grown = esp_image.Segment(irom.address, irom.content + bytes(range(256)) * 4096)
+    return esp_image.build(
+        image.boot.segments,
+        [grown, *others],
+        boot_entry=image.boot.header.entry,
+        app_entry=image.app.header.entry,
+        mode=esp_image.FlashMode(image.boot.header.mode),
+        size_and_frequency=image.boot.header.size_and_frequency,
+    )
+
+
+@pytest.fixture(scope="session")
+def esp32_image() -> bytes:
+    """The smallest image for an ESP32-C3 (protocols §6.4)."""
+    descriptor = struct.pack("<I", 0xABCD5432).ljust(256, b"\0")
+    header = bytes.fromhex("e901022f00003840ee0000000500000000630000000000") + b"\1"
+    body = header + struct.pack("<II", 0x3C000020, len(descriptor)) + descriptor
+    checksum = functools.reduce(operator.xor, descriptor, 0xEF)
+    body = body.ljust((len(body) | 15), b"\0") + bytes((checksum,))
+    return body + hashlib.sha256(body).digest()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from otaria.sim.firmware.marker import find_marker
 from otaria.sim.stock_sketch import StockSettings, StockSketch
 from otaria.sketch.board import Board, Ports, Restart, run
 from otaria.units import MacAddress
+from otaria.wire.esp_image import FLASH_SIZES
 from otaria.wire.layouts import SECTOR_SIZE, Layout
 
 __all__ = ["DeviceSettings", "VirtualDevice"]
@@ -81,10 +82,13 @@ class VirtualDevice:
         return marker.version if marker else UNKNOWN_VERSION
 
     def put_in_if_blank(self, image: bytes) -> None:
-        """Put an image into a chip that is erased where sketches begin; any other keeps what it has."""
+        """Put an image into a chip that is erased where sketches begin; any other keeps what it has.
+
+        The header's flash size becomes the layout's, as esptool sees to when it flashes over the cable.
+        """
         flash = self.machine.flash
         if flash.read(0, SECTOR_SIZE) == BLANK_SECTOR:
-            flash.load(image)
+            flash.load(_built_for(self.settings.layout, image))
 
     async def run(self) -> None:
         """Switch it on, and run it through all its restarts until cancelled.
@@ -116,3 +120,8 @@ class VirtualDevice:
         except Restart:
             return self.machine.reset()
         raise AssertionError("a sketch runs until it restarts the board")
+
+
+def _built_for(layout: Layout, image: bytes) -> bytes:
+    nibble = next(nibble for nibble, size in FLASH_SIZES.items() if size == layout.flash_size)
+    return image[:3] + bytes((nibble << 4 | image[3] & 0x0F,)) + image[4:]
