@@ -83,5 +83,6 @@ def human_size(size: int) -> str:
     """A size in bytes for people: ``512 bytes``, ``365.2 KiB``, ``4 MiB``."""
     if size < KIB:
         return f"{size} bytes"
-    unit, name = (KIB, "KiB") if size < MIB else (MIB, "MiB")
-    return f"{size / unit:.1f}".removesuffix(".0") + f" {name}"
+    in_kib = round(size / KIB, 1)
+    number, name = (in_kib, "KiB") if in_kib < KIB else (size / MIB, "MiB")
+    return f"{number:.1f}".removesuffix(".0") + f" {name}"

@@ -162,6 +162,7 @@ async def _resolve(target: Target) -> Address:
 def _local_address_towards(device: Address) -> str:
     """The address of this machine from which packets to the device leave; nothing is sent to find out."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(0)  # it would not wait anyway: no packet is exchanged
         try:
             probe.connect(device)
         except OSError as error:

@@ -49,8 +49,14 @@ ESP32_PORT: Final = 3232
 PBKDF2_ITERATIONS: Final = 10_000
 """Fixed by the ESP32 core since 3.3.1 (protocols §1.4)."""
 
+WHITE_SPACE: Final = " \t\n\v\f\r"
+"""What the device trims off an invitation's digest. It trims nothing off credentials."""
+
 LONGEST_NUMBER: Final = 15
 """The device reads at most this many digits; a longer run of digits counts as zero (protocols §1.3)."""
+
+DEVICE_TEXT: Final = "latin-1"
+"""A device takes bytes as they come and checks none of them; here each one is a character."""
 
 
 class Command(IntEnum):
@@ -90,7 +96,7 @@ class Invitation:
 
     def encode(self) -> bytes:
         """The datagram's bytes."""
-        return f"{int(self.command)} {self.port} {self.size} {self.md5}\n".encode("ascii")
+        return f"{int(self.command)} {self.port} {self.size} {self.md5}\n".encode(DEVICE_TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class Credentials:
 
     def encode(self) -> bytes:
         """The datagram's bytes: 70 of them for the MD5 scheme, 134 for PBKDF2."""
-        return f"{int(Command.AUTH)} {self.cnonce} {self.response}\n".encode("ascii")
+        return f"{int(Command.AUTH)} {self.cnonce} {self.response}\n".encode(DEVICE_TEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +200,10 @@ class _DeviceReader:
         self._rest = self._rest[1:]
 
     def until(self, *ends: bytes) -> str:
-        """Take everything up to the first of the ends, a NUL, or the datagram's own end; trimmed."""
+        """Take everything up to the first of the ends, a NUL, or the datagram's own end."""
         stop = min((at for end in (*ends, b"\0") if (at := self._rest.find(end)) >= 0), default=len(self._rest))
         taken, self._rest = self._rest[:stop], self._rest[stop + 1 :]
-        return taken.decode("latin-1").strip()
+        return taken.decode(DEVICE_TEXT)
 
 
 def parse_invitation(datagram: bytes) -> Invitation | None:
@@ -211,7 +217,7 @@ def parse_invitation(datagram: bytes) -> Invitation | None:
         return None
     port, size = reader.number(), reader.number()
     reader.skip()
-    md5 = reader.until(b"\n")
+    md5 = reader.until(b"\n").strip(WHITE_SPACE)
     return Invitation(command, port & 0xFFFF, size, md5) if len(md5) == 32 else None
 
 
@@ -233,7 +239,7 @@ def stored_password(password: str) -> Md5:
 
 def md5_response(stored: str, nonce: str, cnonce: str) -> str:
     """The proof for ESP8266, and for ESP32 up to core 3.3.0; ``stored`` is :func:`stored_password`."""
-    proof = f"{stored}:{nonce}:{cnonce}".encode("ascii")
+    proof = f"{stored}:{nonce}:{cnonce}".encode(DEVICE_TEXT)
     return hashlib.md5(proof).hexdigest()  # noqa: S324 - the device's protocol
 
 
@@ -245,9 +251,9 @@ def pbkdf2_response(stored: str, nonce: str, cnonce: str) -> str:
         nonce: the device's 64 digits.
         cnonce: the host's 64 digits.
     """
-    salt = f"{nonce}:{cnonce}".encode("ascii")
-    derived = hashlib.pbkdf2_hmac("sha256", stored.encode("ascii"), salt, PBKDF2_ITERATIONS).hex()
-    return hashlib.sha256(f"{derived}:{nonce}:{cnonce}".encode("ascii")).hexdigest()
+    salt = f"{nonce}:{cnonce}".encode(DEVICE_TEXT)
+    derived = hashlib.pbkdf2_hmac("sha256", stored.encode(DEVICE_TEXT), salt, PBKDF2_ITERATIONS).hex()
+    return hashlib.sha256(f"{derived}:{nonce}:{cnonce}".encode(DEVICE_TEXT)).hexdigest()
 
 
 def same_secret(left: str, right: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from otaria.wire.checksums import crc32_mpeg2
 
-__all__ = ["COMMAND_SIZE", "Action", "BootCommand"]
+__all__ = ["COMMAND_SIZE", "Action", "BootCommand", "cleared"]
 
 MAGIC: Final = 0xEB001000
 MAGIC_MASK: Final = 0xFFFFF000
@@ -34,11 +34,16 @@ class BootCommand:
 
     Args:
         action: COPY_RAW, LOAD_APP, or a number that eboot does not know.
-        arguments: up to 29 words; words not given are zero. A real Updater leaves stack garbage there.
+        arguments: up to 29 words; zeros at the end may be left out, so that equal blocks are equal commands. A real
+            Updater leaves stack garbage behind the third.
     """
 
     action: int
     arguments: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        given = next((count for count in range(len(self.arguments), 0, -1) if self.arguments[count - 1]), 0)
+        object.__setattr__(self, "arguments", self.arguments[:given])
 
     @classmethod
     def copy_raw(cls, source: int, destination: int, size: int) -> Self:
@@ -57,7 +62,9 @@ class BootCommand:
 
     @classmethod
     def decode(cls, block: bytes) -> Self | None:
-        """Read a block as eboot does: None where magic or CRC say that there is no command."""
+        """Read a block as eboot does: None where size, magic or CRC say that there is no command."""
+        if len(block) < COMMAND_SIZE:
+            return None
         body = block[: _BODY.size]
         magic, action, *arguments = _BODY.unpack(body)
         (crc,) = _CRC.unpack_from(block, _BODY.size)

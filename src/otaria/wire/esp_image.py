@@ -333,7 +333,12 @@ def build(
         app_entry: where eboot jumps to.
         mode: how the flash is wired.
         size_and_frequency: byte 3 of both headers; 0x40 is 4 MiB at 40 MHz.
+
+    Raises:
+        NotAnImage: the boot part is too large, or there is no room for the two words.
     """
+    if not app or len(app[0].content) < 2 * _WORD.size:
+        raise NotAnImage("The app's first segment is too short to hold the image's length and CRC.")
 
     def header(segments: Sequence[Segment], entry: int) -> bytes:
         return _HEADER.pack(MAGIC, len(segments), mode, size_and_frequency, entry)
