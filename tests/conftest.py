@@ -17,13 +17,16 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from otaria.aio.link import GOOD_LINK, Link, StreamFault
+from otaria.device.core_version import Core
 from otaria.device.flash import Flash
 from otaria.device.machine import Boot, Machine
+from otaria.sim.faults import SiliconFaults
 from otaria.sim.firmware import images
 from otaria.sim.flash_file import mirrored_flash
 from otaria.sim.stock_sketch import StockSettings
 from otaria.sim.virtual_device import DeviceSettings, VirtualDevice
-from otaria.sketch.board import Ports
+from otaria.sketch.board import Network, Ports, Sketch
 from otaria.units import MacAddress
 from otaria.wire import esp_image
 from otaria.wire.layouts import find_layout
@@ -110,19 +113,22 @@ class LiveDevice:
     serial: str = ""
     boots: list[Boot] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     @property
     def ota_port(self) -> int:
-        return self.settings.ports.ota
+        return self.settings.network.ports.ota
 
     @property
     def page(self) -> str:
-        return f"http://127.0.0.1:{self.settings.ports.web}/update"
+        return f"http://127.0.0.1:{self.settings.network.ports.web}/update"
 
     def holds(self, image: bytes) -> bool:
         return self.flash_file.read_bytes()[: len(image)] == image
 
     def say(self, text: str) -> None:
+        for listener in self.listeners:
+            listener(text)
         self.serial += text
         self.changed.set()
 
@@ -159,16 +165,30 @@ class Workbench:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def switch_on(
-        self, sketch: StockSettings | None = None, *, image: bytes | None = None, layout: str = "4m1m"
+        self,
+        sketch: StockSettings | type[Sketch] | None = None,
+        *,
+        image: bytes | None = None,
+        layout: str = "4m1m",
+        core: Core = Core.V3_1,
+        link: Link = GOOD_LINK,
+        fault: StreamFault | None = None,
+        faults: SiliconFaults | None = None,
     ) -> LiveDevice:
         number = next(self.numbers)
         settings = DeviceSettings(
             name=f"bench-{number}",
             mac=MacAddress.parse(f"5ECF7F{number:06X}"),
             layout=find_layout(layout),
-            address="127.0.0.1",
-            ports=Ports(free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)),
+            network=Network(
+                "127.0.0.1",
+                Ports(free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)),
+                link=link,
+                fault=fault,
+            ),
             sketch=sketch or StockSettings(),
+            core=core,
+            faults=faults or SiliconFaults(),
             time_scale=0.01,
         )
         path = self.folder / f"{settings.name}.bin"
@@ -178,7 +198,8 @@ class Workbench:
         device.put_in_if_blank(self.first_image if image is None else image)
         task = asyncio.create_task(device.run())
         self.stack.push_async_callback(self._switch_off, task)
-        await live.until_ready()
+        if isinstance(settings.sketch, StockSettings):
+            await live.until_ready()
         return live
 
     async def _switch_off(self, task: asyncio.Task[None]) -> None:

@@ -236,7 +236,7 @@ async def test_a_password_that_nobody_has_is_asked_for_in_words(workbench: Workb
 
 async def test_a_taken_host_port_is_said_before_the_device_is_disturbed(workbench: Workbench, image_file: Path) -> None:
     device = await workbench.switch_on()
-    taken = str(device.settings.ports.web)
+    taken = str(device.settings.network.ports.web)
     code, _, err = await otaria("push", str(image_file), f"127.0.0.1:{device.ota_port}", "--host-port", taken)
     assert code == 3
     assert f"Cannot listen on 127.0.0.1:{taken}: Address already in use" in err

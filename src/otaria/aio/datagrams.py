@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable
 from typing import Final, Self
 
+from otaria.aio.link import GOOD_LINK, Link
 from otaria.aio.reasons import os_reason
 from otaria.errors import PortTaken
 from otaria.protocols.exchange import Address, Connected, Datagram
@@ -16,26 +19,34 @@ LONGEST_QUEUE: Final = 64
 
 
 class DatagramSocket(asyncio.DatagramProtocol):
-    """Send and receive datagrams; :meth:`open` makes one."""
+    """Send and receive datagrams; :meth:`open` makes one.
 
-    def __init__(self) -> None:
+    Args:
+        link: how bad the network is, both ways.
+        chance: decides what happens to which datagram.
+    """
+
+    def __init__(self, link: Link = GOOD_LINK, chance: random.Random | None = None) -> None:
+        self._link = link
+        self._chance = chance or random.Random(0)  # noqa: S311 - a bad link must be repeatable, not secret
         self._arrived: asyncio.Queue[Datagram | Connected] = asyncio.Queue(LONGEST_QUEUE)
         self.transport: asyncio.DatagramTransport | None = None
         self._closed = asyncio.Event()
 
     @classmethod
-    async def open(cls, address: Address) -> Self:
+    async def open(cls, address: Address, *, link: Link = GOOD_LINK, chance: random.Random | None = None) -> Self:
         """Bind to an address; port 0 takes any that is free.
 
         Raises:
             PortTaken: another program has it, or the address is not this machine's.
         """
         try:
-            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(cls, local_addr=address)
+            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: cls(link, chance), local_addr=address
+            )
         except OSError as error:
             raise PortTaken(
-                f"Cannot listen on UDP {address[0]}:{address[1]}: {os_reason(error)}. "
-                "Choose another address or port."
+                f"Cannot listen on UDP {address[0]}:{address[1]}: {os_reason(error)}. Choose another address or port."
             ) from error
         protocol.transport = transport
         return protocol
@@ -48,7 +59,7 @@ class DatagramSocket(asyncio.DatagramProtocol):
 
     def send(self, content: bytes, to: Address) -> None:
         """Hand a datagram to the network, which may lose it."""
-        self._open_transport().sendto(content, to)
+        self._travel(lambda: self._open_transport().sendto(content, to))
 
     async def receive(self, timeout_s: float | None) -> Datagram | Connected | None:
         """The next arrival, or None where none comes in time."""
@@ -76,10 +87,22 @@ class DatagramSocket(asyncio.DatagramProtocol):
         self._closed.set()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: D102 - asyncio's own contract
-        self._put(Datagram(data, (addr[0], addr[1])))
+        self._travel(lambda: self._put(Datagram(data, (addr[0], addr[1]))))
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP answer, such as "nobody listens there": the same to an exchange as silence."""
+
+    def _travel(self, arrive: Callable[[], None]) -> None:
+        """Let it arrive at once on a good link; never, twice or later on a bad one."""
+        if self._link is GOOD_LINK:
+            arrive()
+            return
+        for seconds in self._link.travel_times(self._chance):
+            asyncio.get_running_loop().call_later(seconds, self._unless_closed, arrive)
+
+    def _unless_closed(self, arrive: Callable[[], None]) -> None:
+        if not self._open_transport().is_closing():
+            arrive()
 
     def _put(self, arrival: Datagram | Connected) -> None:
         if not self._arrived.full():

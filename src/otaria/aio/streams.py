@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, assert_never
 
+from otaria.aio.link import StreamFault, StreamTrouble
 from otaria.aio.reasons import os_reason
 from otaria.errors import PortTaken, Unreachable
 from otaria.protocols.exchange import Address
@@ -22,11 +23,21 @@ CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class ByteStream:
-    """One connection."""
+    """One connection.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    Args:
+        reader: asyncio's half to read.
+        writer: asyncio's half to write.
+        fault: what goes wrong with it, if anything.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: StreamFault | None = None
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._fault = fault
+        self._received = 0
         raw = writer.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -51,11 +62,33 @@ class ByteStream:
         """The next bytes; ``b""`` once the peer has closed or is gone, None at the timeout."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._reader.read(LARGEST_READ)
+                return await self._receive()
         except TimeoutError:
             return None
         except ConnectionError:
             return b""
+
+    async def _receive(self) -> bytes:
+        if self._fault is None:
+            return await self._reader.read(LARGEST_READ)
+        before = self._fault.after - self._received
+        if before <= 0:
+            return await self._receive_in_trouble(self._fault.trouble)
+        content = await self._reader.read(min(before, LARGEST_READ))
+        self._received += len(content)
+        return content
+
+    async def _receive_in_trouble(self, trouble: StreamTrouble) -> bytes:
+        match trouble:
+            case StreamTrouble.STALL:
+                await asyncio.get_running_loop().create_future()
+                return b""
+            case StreamTrouble.CLOSE:
+                return b""
+            case StreamTrouble.SURPLUS:
+                return 2 * await self._reader.read(LARGEST_READ)
+            case _:
+                assert_never(trouble)
 
     async def close(self) -> None:
         """Say goodbye, and give the peer a moment to take the last bytes."""
@@ -65,7 +98,7 @@ class ByteStream:
                 await self._writer.wait_closed()
 
 
-async def connect(address: Address, timeout_s: float) -> ByteStream:
+async def connect(address: Address, timeout_s: float, fault: StreamFault | None = None) -> ByteStream:
     """Open a connection.
 
     Raises:
@@ -73,7 +106,7 @@ async def connect(address: Address, timeout_s: float) -> ByteStream:
     """
     try:
         async with asyncio.timeout(timeout_s):
-            return ByteStream(*await asyncio.open_connection(*address))
+            return ByteStream(*await asyncio.open_connection(*address), fault)
     except (OSError, TimeoutError) as error:
         raise Unreachable(f"Cannot connect to {address[0]}:{address[1]}: {os_reason(error)}.") from error
 
@@ -96,7 +129,9 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def listen(address: Address, arrived: Callable[[ByteStream], None]) -> AsyncIterator[Listener]:
+async def listen(
+    address: Address, arrived: Callable[[ByteStream], None], fault: StreamFault | None = None
+) -> AsyncIterator[Listener]:
     """Listen while the context lasts; ``arrived`` is called with each connection and owns it from then on.
 
     Raises:
@@ -104,7 +139,7 @@ async def listen(address: Address, arrived: Callable[[ByteStream], None]) -> Asy
     """
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived(ByteStream(reader, writer))
+        arrived(ByteStream(reader, writer, fault))
 
     try:
         server = await asyncio.start_server(accepted, *address)

@@ -34,7 +34,7 @@ from otaria.sim.firmware import images
 from otaria.sim.flash_file import mirrored_flash
 from otaria.sim.stock_sketch import Poll, StockSettings
 from otaria.sim.virtual_device import DeviceSettings, VirtualDevice
-from otaria.sketch.board import Ports
+from otaria.sketch.board import Network, Ports
 from otaria.units import human_size
 from otaria.wire.layouts import find_layout
 
@@ -150,8 +150,7 @@ def _settings(station: _Station, number: int) -> DeviceSettings:
         name=station.name,
         mac=virtual_mac(number),
         layout=LAYOUT,
-        address=HERE,
-        ports=station.ports,
+        network=Network(HERE, station.ports),
         sketch=station.sketch,
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,16 +14,22 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.text import Text
 
+from otaria.aio.link import GOOD_LINK, Link, StreamFault, StreamTrouble
 from otaria.cli.files import read_file
 from otaria.cli.places import data_folder
-from otaria.errors import BadInput, UnreadableFile
+from otaria.device.core_version import Core
+from otaria.device.flash import Flash
+from otaria.errors import BadInput, OtariaError, UnreadableFile
+from otaria.protocols.http_pull import Url
 from otaria.protocols.web_upload import Login
 from otaria.push.checks import check_before_push
+from otaria.sim.faults import SiliconFaults, parse_bad_sector
 from otaria.sim.firmware import images
 from otaria.sim.flash_file import mirrored_flash
+from otaria.sim.sketch_file import load_sketch
 from otaria.sim.stock_sketch import Poll, StockSettings
 from otaria.sim.virtual_device import DeviceSettings, VirtualDevice
-from otaria.sketch.board import Ports
+from otaria.sketch.board import Network, Ports
 from otaria.units import MacAddress
 from otaria.wire.chips import ChipFamily
 from otaria.wire.layouts import find_layout
@@ -39,20 +46,73 @@ FAST: Final = 0.02
 _COLOURS: Final = ("cyan", "magenta", "yellow", "green", "blue", "red")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Faults:
+    """What shall go wrong."""
+
+    bad_sector: tuple[str, ...] = ()
+    """SECTOR:BEHAVIOUR, such as 770:erase-fails; may be repeated. The behaviours are program-fails, erase-fails,
+    read-fails, program-ignored and erase-ignored."""
+
+    endurance: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    """Erases that each sector stands."""
+
+    stuck_rtc: Annotated[bool, Parameter(negative="")] = False
+    """RTC memory takes nothing in, so no update survives the restart."""
+
+    loss: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.0
+    """The share of datagrams that never arrive."""
+
+    duplication: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.0
+    """The share of datagrams that arrive twice."""
+
+    delay: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
+    """The most seconds that a datagram travels."""
+
+    seed: int = 0
+    """Decides what happens to which datagram."""
+
+    stream_fault: StreamTrouble | None = None
+    """Each connection stalls, is closed, or brings everything twice once --stream-fault-after bytes have come."""
+
+    stream_fault_after: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10_000
+    """Bytes of a connection before its fault begins."""
+
+    @property
+    def silicon(self) -> SiliconFaults:
+        """The silicon's part of it."""
+        sectors = dict(parse_bad_sector(text) for text in self.bad_sector)
+        return SiliconFaults(sectors, self.endurance, self.stuck_rtc)
+
+    def network(self, address: str, ports: Ports, number: int) -> Network:
+        """A place on a network that is as bad as told, for the device of that number."""
+        perfect = not (self.loss or self.duplication or self.delay)
+        link = GOOD_LINK if perfect else Link(self.loss, self.duplication, 0.0, self.delay)
+        trouble = self.stream_fault
+        fault = None if trouble is None else StreamFault(trouble, self.stream_fault_after)
+        return Network(address, ports, link, fault, self.seed + number)
+
+
 @app.command
 def run(  # noqa: PLR0913 - each option is a switch of the device's own
     *,
     count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))] = 1,
     layout: str = "4m1m",
+    core: Core = Core.V3_1,
     image: Path | None = None,
+    sketch: Path | None = None,
     flash_dir: Path | None = None,
+    in_memory: Annotated[bool, Parameter(negative="")] = False,
     address: str = "127.0.0.1",
     ota_port: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))] = 8266,
     web_port: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))] = 8080,
     poll: str | None = None,
     poll_every: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 60.0,
     web_user: str | None = None,
+    mdns: Annotated[bool, Parameter(negative="")] = False,
     fast: Annotated[bool, Parameter(negative="")] = False,
+    faults: Annotated[Faults | None, Parameter(group="Faults")] = None,
 ) -> None:
     """Switch on virtual ESP8266s: ArduinoOTA, a web page for uploads, and a client that polls a server.
 
@@ -62,41 +122,55 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
     Args:
         count: How many. The second one listens on the ports after the first one's, and so on.
         layout: The flash layout, by the name of the core's linker script.
+        core: The generation of the Arduino core that they behave like.
         image: What is in flash when a device is switched on for the first time; our demo image by default.
+        sketch: A Python file with a sketch of yours to run instead of the stock one.
         flash_dir: The folder of the flash files.
+        in_memory: Keep no flash files; everything is forgotten at the end.
         address: The address to listen on.
         ota_port: The UDP port of the first device's ArduinoOTA.
         web_port: The TCP port of the first device's web page.
         poll: The URL to ask for updates, such as http://127.0.0.1:8700/update.
         poll_every: Seconds between two polls.
         web_user: The user whom the web page asks for.
+        mdns: Announce the devices on the network of their address.
         fast: Shorten the libraries' delays, two seconds at each update, to nearly nothing.
+        faults: What shall go wrong.
     """
     first_image = images.load("valve-1.0") if image is None else read_file(image)
     check_before_push(first_image, "the image", family=ChipFamily.ESP8266, filesystem=False)
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if web_user is not None and password is None:
-        raise BadInput("--web-user needs a password: put it into OTARIA_PASSWORD.")
-    sketch = StockSettings(
-        ota_password=password,
-        login=None if web_user is None or password is None else Login(web_user, password),
-        poll=None if poll is None else Poll(poll, poll_every),
-    )
+    faults = faults or Faults()
+    program = _stock_settings(poll, poll_every, web_user, mdns=mdns) if sketch is None else load_sketch(sketch)
     settings = [
         DeviceSettings(
             name=f"virtual-{number:03}",
             mac=virtual_mac(number),
             layout=find_layout(layout),
-            address=address,
-            ports=Ports(ota_port + number - 1, web_port + number - 1),
-            sketch=sketch,
+            network=faults.network(address, Ports(ota_port + number - 1, web_port + number - 1), number),
+            sketch=program,
+            core=core,
+            faults=faults.silicon,
             time_scale=FAST if fast else 1.0,
         )
         for number in range(1, count + 1)
     ]
-    folder = _flash_folder(flash_dir)
+    folder = None if in_memory else _flash_folder(flash_dir)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run_all(settings, first_image, folder))
+
+
+def _stock_settings(poll: str | None, poll_every: float, web_user: str | None, *, mdns: bool) -> StockSettings:
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if web_user is not None and password is None:
+        raise BadInput("--web-user needs a password: put it into OTARIA_PASSWORD.")
+    if poll is not None:
+        Url.parse(poll)  # so that a wrong address is said now and not by each device
+    return StockSettings(
+        ota_password=password,
+        login=None if web_user is None or password is None else Login(web_user, password),
+        poll=None if poll is None else Poll(poll, poll_every),
+        mdns=mdns,
+    )
 
 
 def virtual_mac(number: int) -> MacAddress:
@@ -113,26 +187,38 @@ def _flash_folder(chosen: Path | None) -> Path:
     return folder
 
 
-async def _run_all(all_settings: list[DeviceSettings], first_image: bytes, folder: Path) -> None:
-    console = Console(highlight=False)
+async def _run_all(all_settings: list[DeviceSettings], first_image: bytes, folder: Path | None) -> None:
     notes = Console(stderr=True, highlight=False)
-    monitor = SerialMonitor(console, width=max(len(settings.name) for settings in all_settings))
+    monitor = SerialMonitor(Console(highlight=False), width=max(len(settings.name) for settings in all_settings))
+    shared: dict[bytes, bytes] = {}
     with contextlib.ExitStack() as files:
-        async with asyncio.TaskGroup() as group:
-            for settings in all_settings:
-                path = folder / f"{settings.name}-{settings.layout.name}.bin"
-                flash = files.enter_context(mirrored_flash(path, settings.layout.flash_size))
-                device = VirtualDevice(settings, flash, serial=monitor.of(settings.name))
-                device.put_in_if_blank(first_image)
-                notes.print(_doors(settings, path), soft_wrap=True)
-                group.create_task(device.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for settings in all_settings:
+                    path = None if folder is None else folder / f"{settings.name}-{settings.layout.name}.bin"
+                    flash = files.enter_context(_chip(path, settings, shared))
+                    device = VirtualDevice(settings, flash, serial=monitor.of(settings.name))
+                    device.put_in_if_blank(first_image)
+                    notes.print(_doors(settings, path), soft_wrap=True)
+                    group.create_task(device.run())
+        except* OtariaError as failed:
+            # Every device failed or was switched off because of it; the first reason is the one to tell.
+            raise failed.exceptions[0] from None
 
 
-def _doors(settings: DeviceSettings, path: Path) -> Text:
-    here = settings.address
+def _chip(
+    path: Path | None, settings: DeviceSettings, shared: dict[bytes, bytes]
+) -> contextlib.AbstractContextManager[Flash]:
+    """The device's flash, mirrored in a file or in memory only; what equals another device's is in memory once."""
+    size = settings.layout.flash_size
+    return contextlib.nullcontext(Flash(size, pool=shared)) if path is None else mirrored_flash(path, size, shared)
+
+
+def _doors(settings: DeviceSettings, path: Path | None) -> Text:
+    here, ports = settings.network.address, settings.network.ports
+    flash = "" if path is None else f"  flash: {path}"
     return Text(
-        f"{settings.name}  {settings.mac}  push: {here}:{settings.ports.ota}  "
-        f"browser: http://{here}:{settings.ports.web}/update  flash: {path}"
+        f"{settings.name}  {settings.mac}  push: {here}:{ports.ota}  browser: http://{here}:{ports.web}/update{flash}"
     )
 
 

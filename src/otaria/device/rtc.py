@@ -7,7 +7,7 @@ from typing import Final
 from otaria.device.flash import WORD_SIZE
 from otaria.wire.eboot import COMMAND_SIZE, BootCommand, cleared
 
-__all__ = ["RTC_SIZE", "RtcMemory"]
+__all__ = ["RTC_SIZE", "RtcMemory", "StuckRtcMemory"]
 
 RTC_SIZE: Final = 512
 """At address 0x60001200; its first 128 bytes are the boot command's."""
@@ -60,6 +60,19 @@ class RtcMemory:
         twin = RtcMemory()
         twin._content[:] = self._content
         return twin
+
+
+class StuckRtcMemory(RtcMemory):
+    """A memory that comes up with noise and then takes nothing in, though it says it does."""
+
+    __slots__ = ()
+
+    def write(self, offset: int, content: bytes) -> bool:
+        """Nothing is kept."""
+        return _is_inside(offset, len(content))
+
+    def leave_boot_command(self, command: BootCommand) -> None:
+        """The command is lost, so the next boot runs the old sketch."""
 
 
 def _is_inside(offset: int, length: int) -> bool:

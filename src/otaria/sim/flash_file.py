@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 from otaria.device.flash import BLANK_SECTOR, Flash
@@ -16,7 +16,7 @@ __all__ = ["mirrored_flash"]
 
 
 @contextlib.contextmanager
-def mirrored_flash(path: Path, size: int) -> Iterator[Flash]:
+def mirrored_flash(path: Path, size: int, pool: MutableMapping[bytes, bytes] | None = None) -> Iterator[Flash]:
     """A chip with the content of the file; a file that is not there yet is made, erased all over.
 
     Every change reaches the file at once, so a virtual device that is killed comes back as a real one would after
@@ -25,6 +25,7 @@ def mirrored_flash(path: Path, size: int) -> Iterator[Flash]:
     Args:
         path: the file; its folder must exist.
         size: bytes of the chip.
+        pool: where chips that hold the same content share it in memory.
 
     Raises:
         UnreadableFile: the file cannot be read or written.
@@ -35,13 +36,13 @@ def mirrored_flash(path: Path, size: int) -> Iterator[Flash]:
     except OSError as error:
         raise UnreadableFile(f"Cannot open the flash file {path}: {error.strerror or error}.") from error
     try:
-        yield _mirror(descriptor, path, size)
+        yield _mirror(descriptor, path, Flash(size, pool=pool))
     finally:
         os.close(descriptor)
 
 
-def _mirror(descriptor: int, path: Path, size: int) -> Flash:
-    flash = Flash(size)
+def _mirror(descriptor: int, path: Path, flash: Flash) -> Flash:
+    size = flash.size
     present = os.fstat(descriptor).st_size
     if present == 0:
         for offset in range(0, size, SECTOR_SIZE):

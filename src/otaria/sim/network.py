@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar, assert_never
 
+from otaria.aio.link import Link
 from otaria.errors import OtariaError
 from otaria.protocols.exchange import (
     Address,
@@ -29,29 +30,15 @@ from otaria.protocols.exchange import (
     StreamExchange,
 )
 
-__all__ = ["Link", "Network", "Party"]
+__all__ = ["Network", "Party"]
 
 Result = TypeVar("Result")
 
+NEAR: Final = Link(shortest_s=0.001, longest_s=0.001)
+"""Two machines in one room."""
+
 MOST_EVENTS: Final = 1_000_000
 """A run that needs more has gone astray; the longest transfer in the tests needs a tenth."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the network does to a datagram. A stream only feels the delay, as TCP hides the rest.
-
-    Args:
-        loss: the chance that it never arrives, 0.0 to 1.0.
-        duplication: the chance that it arrives twice.
-        shortest_s: the least time that it travels.
-        longest_s: the most; later ones overtake earlier ones.
-    """
-
-    loss: float = 0.0
-    duplication: float = 0.0
-    shortest_s: float = 0.001
-    longest_s: float = 0.001
 
 
 @dataclass(eq=False)
@@ -96,7 +83,7 @@ class Network:
     def __init__(self, *, seed: int = 0, link: Link | None = None) -> None:
         self.now_s = 0.0
         self._random = random.Random(seed)  # noqa: S311 - a simulation must be repeatable, not secret
-        self._link = link or Link()
+        self._link = link or NEAR
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._scheduled = 0
         self._parties: dict[Address, Party[Any]] = {}
@@ -161,10 +148,8 @@ class Network:
         raise AssertionError("the simulated network never comes to rest")
 
     def _post(self, datagram: Datagram, to: Address) -> None:
-        copies = 0 if self._random.random() < self._link.loss else 1
-        copies += self._random.random() < self._link.duplication
-        for _ in range(copies):
-            self._in(self._delay(), lambda: self._hand_over(datagram, to))
+        for seconds in self._link.travel_times(self._random):
+            self._in(seconds, lambda: self._hand_over(datagram, to))
 
     def _hand_over(self, datagram: Datagram, to: Address) -> None:
         party = self._parties.get(to)
@@ -172,7 +157,7 @@ class Network:
             self._deliver(party, datagram)
 
     def _delay(self) -> float:
-        return self._random.uniform(self._link.shortest_s, self._link.longest_s)
+        return self._link.travel_time(self._random)
 
     def _in(self, seconds: float, happen: Callable[[], None]) -> None:
         self._at(self.now_s + seconds, happen)

@@ -11,6 +11,7 @@ from otaria.protocols.web_upload import Login
 from otaria.sketch.arduino_ota import ArduinoOTA
 from otaria.sketch.board import Board, Sketch
 from otaria.sketch.http_update import ESPhttpUpdate
+from otaria.sketch.mdns import MDNS
 from otaria.sketch.web_server import HTTPUpdateServer, WebServer
 
 __all__ = ["Poll", "StockSettings", "StockSketch"]
@@ -37,11 +38,13 @@ class StockSettings:
         ota_password: demanded from who pushes; None for nobody.
         login: demanded from who opens the page; None for nobody.
         poll: the server to ask; None for no polls.
+        mdns: announce the board on its network.
     """
 
     ota_password: str | None = None
     login: Login | None = None
     poll: Poll | None = None
+    mdns: bool = False
 
 
 class StockSketch(Sketch):
@@ -50,13 +53,11 @@ class StockSketch(Sketch):
     Args:
         board: what it runs on.
         settings: what it was written with.
-        version: what it calls itself: the version found in its flash.
     """
 
-    def __init__(self, board: Board, settings: StockSettings, version: str) -> None:
+    def __init__(self, board: Board, settings: StockSettings) -> None:
         super().__init__(board)
         self._settings = settings
-        self._version = version
         self._ota = ArduinoOTA(board)
         self._web = WebServer(board)
         self._pull = ESPhttpUpdate(board)
@@ -65,7 +66,11 @@ class StockSketch(Sketch):
 
     async def setup(self) -> None:
         """Announce the version and open all doors."""
-        self.board.print(f"{self.board.name} runs {self._version}\n")
+        self.board.print(f"{self.board.name} runs {self.board.version}\n")
+        if self._settings.mdns:
+            mdns = MDNS(self.board)
+            await mdns.begin(self.board.name)
+            await mdns.enable_arduino(self.board.network.ports.ota, auth=self._settings.ota_password is not None)
         self._ota.on_start(lambda: self.board.print("OTA: start\n"))
         self._ota.on_end(lambda: self.board.print("OTA: end\n"))
         self._ota.on_progress(self._show_progress)
@@ -74,7 +79,7 @@ class StockSketch(Sketch):
             self._ota.set_password(self._settings.ota_password)
         await self._ota.begin()
         login = self._settings.login or Login("", "")
-        page = HTTPUpdateServer(running=lambda: self._version)
+        page = HTTPUpdateServer(running=lambda: self.board.version)
         page.setup(self._web, user=login.user, password=login.password)
         await self._web.begin()
         self.board.print("ready\n")
@@ -92,7 +97,7 @@ class StockSketch(Sketch):
             return
         self._next_poll = now + poll.every_s
         self.board.wake_after(poll.every_s)
-        result = await self._pull.update(poll.url, self._version)
+        result = await self._pull.update(poll.url, self.board.version)
         if result is HttpUpdateResult.FAILED:
             error, text = self._pull.get_last_error(), self._pull.get_last_error_string()
             self.board.print(f"HTTP update failed: error ({error}): {text}\n")

@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from otaria.device.core_version import Core
 from otaria.device.flash import BLANK_SECTOR, Flash
 from otaria.device.machine import Boot, Machine
 from otaria.device.rtc import RTC_SIZE
+from otaria.sim.faults import SiliconFaults
 from otaria.sim.firmware.marker import find_marker
 from otaria.sim.stock_sketch import StockSettings, StockSketch
-from otaria.sketch.board import Board, Ports, Restart, run
+from otaria.sketch.board import Board, Network, Sketch, run
+from otaria.sketch.restart import Restart
 from otaria.units import MacAddress
 from otaria.wire.esp_image import FLASH_SIZES
 from otaria.wire.layouts import SECTOR_SIZE, Layout
@@ -37,18 +40,20 @@ class DeviceSettings:
         name: its host name.
         mac: its station MAC.
         layout: how its flash is divided.
-        address: the IP address it listens on.
-        ports: the ports it listens on.
-        sketch: what its sketch was written with.
+        network: its place on the network.
+        sketch: what the stock sketch was written with, or another sketch to run.
+        core: the generation of the core that its sketch was built with.
+        faults: what is wrong with its silicon.
         time_scale: real seconds per second of the libraries' own delays.
     """
 
     name: str
     mac: MacAddress
     layout: Layout
-    address: str
-    ports: Ports
-    sketch: StockSettings
+    network: Network
+    sketch: StockSettings | type[Sketch] = field(default_factory=StockSettings)
+    core: Core = Core.V3_1
+    faults: SiliconFaults = field(default_factory=SiliconFaults)
     time_scale: float = 1.0
 
 
@@ -71,7 +76,8 @@ class VirtualDevice:
         on_boot: Callable[[Boot], None] = lambda _boot: None,
     ) -> None:
         self.settings = settings
-        self.machine = Machine(flash, settings.layout, settings.mac)
+        self.machine = Machine(flash, settings.layout, settings.mac, core=settings.core)
+        settings.faults.afflict(self.machine)
         self._serial = serial
         self._on_boot = on_boot
 
@@ -110,16 +116,20 @@ class VirtualDevice:
         board = Board(
             self.machine,
             name=settings.name,
-            address=settings.address,
-            ports=settings.ports,
+            version=self.version,
+            network=settings.network,
             serial=self._serial,
             time_scale=settings.time_scale,
         )
         try:
-            await run(StockSketch(board, settings.sketch, self.version))
-        except Restart:
-            return self.machine.reset()
+            await run(_sketch(board, settings.sketch))
+        except Restart as restart:
+            return self.machine.reset(restart.reason)
         raise AssertionError("a sketch runs until it restarts the board")
+
+
+def _sketch(board: Board, sketch: StockSettings | type[Sketch]) -> Sketch:
+    return StockSketch(board, sketch) if isinstance(sketch, StockSettings) else sketch(board)
 
 
 def _built_for(layout: Layout, image: bytes) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from otaria.aio.datagrams import DatagramSocket
 from otaria.aio.driver import run_datagrams, run_stream
-from otaria.aio.streams import connect
 from otaria.errors import Unreachable
 from otaria.protocols.arduino_push import Invited, OtaError, await_invitation, begin_update, receive_image
 from otaria.protocols.exchange import Progress
@@ -28,7 +27,7 @@ class ArduinoOTA:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._port = board.ports.ota
+        self._port = board.network.ports.ota
         self._hostname = board.name
         self._stored_password: str | None = None
         self._reboot_on_success = True
@@ -93,8 +92,7 @@ class ArduinoOTA:
         Raises:
             PortTaken: another program has the port.
         """
-        self._socket = await DatagramSocket.open((self._board.address, self._port))
-        self._board.keep(self._socket.close)
+        self._socket = await self._board.open_datagrams(self._port)
         self._listen(self._socket)
 
     async def handle(self) -> None:
@@ -127,13 +125,13 @@ class ArduinoOTA:
         self._end()
         if self._reboot_on_success:
             await self._board.delay(0.1)
-            self._board.restart()
+            self._board.esp.restart()
 
     async def _receive(self, invited: Invited, size: int) -> bool:
         """Fetch the image; after a failed connection the library goes on to ``end()``, which then fails too."""
         updater = self._board.machine.updater
         try:
-            stream = await connect((invited.host[0], invited.invitation.port), CONNECT_TIMEOUT_S)
+            stream = await self._board.connect((invited.host[0], invited.invitation.port), CONNECT_TIMEOUT_S)
         except Unreachable:
             self._error(OtaError.CONNECT)
             return updater.end()

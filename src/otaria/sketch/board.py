@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
+from otaria.aio.datagrams import DatagramSocket
 from otaria.aio.driver import Surroundings
+from otaria.aio.link import GOOD_LINK, Link, StreamFault
+from otaria.aio.streams import ByteStream, connect, listen
 from otaria.device.machine import Machine
+from otaria.protocols.exchange import Address
+from otaria.sketch.esp import ESP
+from otaria.sketch.update import Update
 
-__all__ = ["Board", "Ports", "Restart", "Sketch", "run"]
+__all__ = ["Board", "Network", "Ports", "Sketch", "run"]
 
 Resource = TypeVar("Resource")
 
 IDLE_S: Final = 1.0
 """How often ``loop`` runs while nothing happens. Whatever arrives from the network wakes it at once."""
-
-
-class Restart(Exception):
-    """The sketch called ``ESP.restart()``; whoever runs the board resets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +35,39 @@ class Ports:
     web: int = 80
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The board's place on the network.
+
+    Args:
+        address: the IP address that it listens on and connects from.
+        ports: the ports that it listens on.
+        link: how bad the network is to its datagrams.
+        fault: what goes wrong with its connections.
+        seed: decides what happens to which datagram.
+    """
+
+    address: str = "127.0.0.1"
+    ports: Ports = field(default_factory=Ports)
+    link: Link = GOOD_LINK
+    fault: StreamFault | None = None
+    seed: int = 0
+
+
 class Board:
     """What a sketch sees of the world.
 
     Args:
         machine: the chip that runs.
         name: its host name.
-        address: the IP address it listens on and connects from.
-        ports: the ports it listens on.
+        version: what the image in its flash calls itself.
+        network: its place on the network.
         serial: called with each piece of text that the sketch prints.
         time_scale: real seconds per second of the libraries' own delays.
+
+    Attributes:
+        esp: the chip.
+        update: the Updater that all three ways of updating use.
     """
 
     def __init__(
@@ -49,22 +75,25 @@ class Board:
         machine: Machine,
         *,
         name: str,
-        address: str,
-        ports: Ports,
+        version: str,
+        network: Network,
         serial: Callable[[str], None],
         time_scale: float = 1.0,
     ) -> None:
         self.machine = machine
         self.name = name
-        self.address = address
-        self.ports = ports
+        self.version = version
+        self.network = network
         self.print = serial
         self.time_scale = time_scale
+        self.esp = ESP(machine)
+        self.update = Update(machine)
         self.activity = asyncio.Event()
         self._resources = contextlib.AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
+        self._chance = random.Random(network.seed)  # noqa: S311 - a bad link must be repeatable, not secret
 
     def micros(self) -> int:
         """Microseconds since the sketch started."""
@@ -74,13 +103,36 @@ class Board:
         """What an exchange of this board meets besides its socket."""
         return Surroundings(report=report, time_scale=self.time_scale)
 
+    async def open_datagrams(self, port: int) -> DatagramSocket:
+        """Listen on a UDP port until the sketch stops.
+
+        Raises:
+            PortTaken: another program has it.
+        """
+        address = (self.network.address, port)
+        socket = await DatagramSocket.open(address, link=self.network.link, chance=self._chance)
+        self.keep(socket.close)
+        return socket
+
+    async def listen(self, port: int, arrived: Callable[[ByteStream], None]) -> None:
+        """Listen on a TCP port until the sketch stops; ``arrived`` is called with each connection.
+
+        Raises:
+            PortTaken: another program has it.
+        """
+        await self.keep_open(listen((self.network.address, port), arrived, self.network.fault))
+
+    async def connect(self, address: Address, timeout_s: float) -> ByteStream:
+        """Open a connection.
+
+        Raises:
+            Unreachable: nobody accepts there, or not in time.
+        """
+        return await connect(address, timeout_s, self.network.fault)
+
     async def delay(self, seconds: float) -> None:
         """Let the network work and nothing else."""
         await asyncio.sleep(seconds * self.time_scale)
-
-    def restart(self) -> NoReturn:
-        """Reset the chip; RTC memory survives."""
-        raise Restart
 
     async def idle(self) -> None:
         """Wait until something arrives, or until it is time to look around again."""
@@ -138,6 +190,7 @@ async def run(sketch: Sketch) -> None:
 
     Raises:
         Restart: the sketch asked for it; its sockets are closed by then.
+        PortTaken: another program has a port that the sketch wants.
     """
     try:
         await sketch.setup()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from otaria.aio.driver import run_stream
-from otaria.aio.streams import connect
 from otaria.errors import Unreachable
 from otaria.protocols.exchange import Progress
 from otaria.protocols.http_pull import (
@@ -43,11 +42,27 @@ class ESPhttpUpdate:
         self._board = board
         self._reboot = True
         self._outcome = PullOutcome(HttpUpdateResult.NO_UPDATES)
+        self._started = False
+        self._start: Callable[[], None] = _nothing
+        self._end: Callable[[], None] = _nothing
         self._progress: Callable[[int, int], None] = _nothing
+        self._error: Callable[[int], None] = _nothing
 
     def reboot_on_update(self, *, reboot: bool) -> None:
         """Whether to restart by itself after a sketch was installed."""
         self._reboot = reboot
+
+    def on_start(self, call_back: Callable[[], None]) -> None:
+        """Called when an image is on its way, before anything is written."""
+        self._start = call_back
+
+    def on_end(self, call_back: Callable[[], None]) -> None:
+        """Called when an image is installed, before the restart."""
+        self._end = call_back
+
+    def on_error(self, call_back: Callable[[int], None]) -> None:
+        """Called with :meth:`get_last_error` when a poll or an update fails."""
+        self._error = call_back
 
     def on_progress(self, call_back: Callable[[int, int], None]) -> None:
         """Called with bytes received and bytes announced."""
@@ -65,7 +80,7 @@ class ESPhttpUpdate:
         """Ask for a newer sketch and install it; by default the board restarts then and nothing returns."""
         result = await self._poll(url, Mode.SKETCH, current_version)
         if result is HttpUpdateResult.OK and self._reboot:
-            self._board.restart()
+            self._board.esp.restart()
         return result
 
     async def update_fs(self, url: str, current_version: str = "") -> HttpUpdateResult:
@@ -79,19 +94,20 @@ class ESPhttpUpdate:
 
     async def _poll(self, text: str, mode: Mode, current_version: str) -> HttpUpdateResult:
         url = Url.parse(text)
+        self._started = False
         try:
-            stream = await connect(url.address, TIMEOUT_S)
+            stream = await self._board.connect(url.address, TIMEOUT_S)
         except Unreachable:
             error = HttpError.CONNECTION_FAILED
             self._outcome = PullOutcome(HttpUpdateResult.FAILED, error, "HTTP error: connection failed")
-            return self._outcome.result
+            return self._conclude()
         machine = self._board.machine
         exchange = fetch_update(url, self._check_in(mode, current_version), self._room(), machine.updater)
         try:
             self._outcome = await run_stream(exchange, stream, self._board.surroundings(self._report))
         finally:
             await stream.close()
-        return self._outcome.result
+        return self._conclude()
 
     def _check_in(self, mode: Mode, current_version: str) -> CheckIn:
         machine = self._board.machine
@@ -113,8 +129,23 @@ class ESPhttpUpdate:
         return Room(machine.free_sketch_space, machine.layout.file_system_size, machine.real_size)
 
     def _report(self, event: object) -> None:
-        if isinstance(event, Progress):
-            self._progress(event.done, event.total)
+        if not isinstance(event, Progress):
+            return
+        if not self._started:
+            self._started = True
+            self._start()
+        self._progress(event.done, event.total)
+
+    def _conclude(self) -> HttpUpdateResult:
+        """Call back for what came of it."""
+        match self._outcome.result:
+            case HttpUpdateResult.OK:
+                self._end()
+            case HttpUpdateResult.FAILED:
+                self._error(self._outcome.error)
+            case HttpUpdateResult.NO_UPDATES:
+                pass
+        return self._outcome.result
 
 
 def _access_point(mac: MacAddress) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from otaria.aio.driver import run_stream
-from otaria.aio.streams import ByteStream, listen
+from otaria.aio.streams import ByteStream
 from otaria.protocols.web_upload import Login, UploadRoom, WebUpdater
 from otaria.sketch.board import Board
 from otaria.wire.layouts import SECTOR_SIZE
@@ -26,7 +26,7 @@ class WebServer:
 
     def __init__(self, board: Board, port: int | None = None) -> None:
         self.board = board
-        self._port = board.ports.web if port is None else port
+        self._port = board.network.ports.web if port is None else port
         self._waiting: deque[ByteStream] = deque()
         self.page: WebUpdater | None = None
 
@@ -36,7 +36,7 @@ class WebServer:
         Raises:
             PortTaken: another program has the port.
         """
-        await self.board.keep_open(listen((self.board.address, self._port), self._arrived))
+        await self.board.listen(self._port, self._arrived)
 
     def _arrived(self, stream: ByteStream) -> None:
         if len(self._waiting) == MOST_WAITING:
@@ -61,7 +61,7 @@ class WebServer:
         if self._waiting:
             self.board.activity.set()
         if restart:
-            self.board.restart()
+            self.board.esp.restart()
 
 
 def _unwatched(_event: object) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from otaria.aio.link import Link
 from otaria.device.machine import Machine
 from otaria.errors import (
     ConnectionBroken,
@@ -37,7 +38,7 @@ from otaria.protocols.exchange import (
     Send,
     StreamExchange,
 )
-from otaria.sim.network import Link, Network
+from otaria.sim.network import Network
 from otaria.wire.arduino_ota import Command, Credentials, Invitation, Scheme, md5_response, stored_password
 
 HOST: Address = ("10.0.0.2", 50000)

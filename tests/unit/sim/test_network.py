@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from otaria.aio.link import Link
 from otaria.protocols.exchange import Datagram, DatagramExchange, Progress, Receive, Report, Send, Sleep, StreamExchange
-from otaria.sim.network import Link, Network
+from otaria.sim.network import Network
 
 HERE = ("10.0.0.1", 1)
 THERE = ("10.0.0.2", 2)
