@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Final
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 from cyclopts.config import Env
 from rich.console import Console
 from rich.text import Text
 
 from otaria.cli import applications, demo, devices, image, push, releases, serve, virtual
-from otaria.errors import OtariaError
+from otaria.errors import BadInput, OtariaError
 
 __all__ = ["app", "main", "run"]
 
 INTERRUPTED: Final = 130
 """What shells expect of a program that Ctrl-C ended."""
+
+NOBODY_READS: Final = 141
+"""What shells expect of a program whose reader is gone, as in ``otaria device list | head``."""
 
 app = App(
     name="otaria",
@@ -25,7 +29,9 @@ app = App(
     version=version("otaria"),
     config=Env("OTARIA_"),
     result_action="return_value",
-    help_on_error=False,
+    exit_on_error=False,  # every error goes through render()
+    print_error=False,
+    suppress_keyboard_interrupt=False,
 )
 app.command(push.push, name="push")
 app.command(image.app)
@@ -44,30 +50,41 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: what follows the program's name; None for the process's own.
 
     Returns:
-        The exit code: 0, the error's own (see ``otaria.errors``), or 130 after Ctrl-C.
+        The exit code: 0, the error's own (see ``otaria.errors``), 130 after Ctrl-C, 141 where nobody reads on.
     """
     try:
         code = app(arguments)
+        sys.stdout.flush()
     except OtariaError as error:
-        render(error)
-        return error.exit_code
+        return render(error)
+    except CycloptsError as mistake:
+        return render(_usage_error(mistake))
     except KeyboardInterrupt:
         Console(stderr=True).print("Interrupted.")
         return INTERRUPTED
-    except SystemExit as leaving:
-        return _usage_exit(leaving)
+    except (BrokenPipeError, SystemExit):  # rich turns the one into the other
+        _print_no_more()
+        return NOBODY_READS
     return code if isinstance(code, int) else 0
 
 
-def render(error: OtariaError) -> None:
-    """Print an error as one paragraph on stderr; its text is shown as it is, never as markup."""
+def render(error: OtariaError) -> int:
+    """Print an error as one paragraph on stderr, its text as it is and never as markup; returns its exit code."""
     console = Console(stderr=True)
     console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=not console.is_terminal)
+    return error.exit_code
 
 
-def _usage_exit(leaving: SystemExit) -> int:
-    """A mistake in the command line is the caller's: the same exit code as any other bad input."""
-    return 0 if leaving.code in (None, 0) else 2
+def _usage_error(mistake: CycloptsError) -> BadInput:
+    command = " ".join(("otaria", *(mistake.command_chain or ())))
+    return BadInput(f"{mistake} `{command} --help` shows what there is.")
+
+
+def _print_no_more() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter does not stumble over it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def run() -> None:

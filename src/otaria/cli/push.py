@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
+from rich.table import Column
 
 from otaria.aio.driver import Surroundings
 from otaria.cli.files import read_file
+from otaria.cli.rendering import print_sentence
 from otaria.protocols import exchange
 from otaria.protocols.arduino_push import Authenticated
 from otaria.push.checks import check_before_push
@@ -31,6 +33,9 @@ __all__ = ["push"]
 
 PASSWORD_VARIABLE: Final = "OTARIA_PASSWORD"  # noqa: S105 - the variable's name, no password
 
+WIDE: Final = 72
+"""Columns of a terminal in which a device's name, the bar and the bytes stand side by side."""
+
 
 def push(
     image: Path,
@@ -41,7 +46,7 @@ def push(
     chip: ChipFamily | None = None,
     password_file: Path | None = None,
     host_ip: str | None = None,
-    host_port: int = 0,
+    host_port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     force: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Push an image to a device whose sketch runs ArduinoOTA, or through its update page.
@@ -76,14 +81,13 @@ def push(
             door = Door(host_ip, host_port)
             asyncio.run(push_image(content, target, command=command, door=door, around=bar.around))
     seconds = time.monotonic() - started
-    Console(soft_wrap=True, highlight=False).print(
-        f"{page or target} installed {image.name} ({human_size(len(content))}) in {seconds:.1f} s and restarts now.",
-        markup=False,
+    print_sentence(
+        f"{page or target} installed {image.name} ({human_size(len(content))}) in {seconds:.1f} s and restarts now."
     )
 
 
 class _Bar:
-    """A progress bar on stderr where that is a terminal, and nothing of it elsewhere."""
+    """A progress bar on stderr where that is a terminal, and nothing of it elsewhere or once it is over."""
 
     def __init__(self, device: str, size: int, passwords: _Passwords) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -91,13 +95,10 @@ class _Bar:
         self._size = size
         self._passwords = passwords
         self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            *_columns(self._console.width),
             console=self._console,
             disable=not self._console.is_terminal,
+            transient=True,
         )
         self._bar = self._bars.add_task(f"Reaching {device}", total=size)
 
@@ -127,6 +128,18 @@ class _Bar:
             return self._passwords.find(device)
         finally:
             self._bars.start()
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """What stands in the one line of the bar; in a narrow terminal the percentage has to do."""
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+    ]
+    if width >= WIDE:
+        columns.append(DownloadColumn(binary_units=True, table_column=Column(no_wrap=True)))
+    return columns
 
 
 class _Passwords:
