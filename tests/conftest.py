@@ -174,6 +174,7 @@ class Workbench:
         link: Link = GOOD_LINK,
         fault: StreamFault | None = None,
         faults: SiliconFaults | None = None,
+        seed: int = 0,
     ) -> LiveDevice:
         number = next(self.numbers)
         settings = DeviceSettings(
@@ -185,6 +186,7 @@ class Workbench:
                 Ports(free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)),
                 link=link,
                 fault=fault,
+                seed=seed,
             ),
             sketch=sketch or StockSettings(),
             core=core,

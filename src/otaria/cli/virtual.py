@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,14 @@ from otaria.units import MacAddress
 from otaria.wire.chips import ChipFamily
 from otaria.wire.layouts import find_layout
 
-__all__ = ["SerialMonitor", "app", "virtual_mac"]
+__all__ = ["SerialMonitor", "app", "raise_file_limit", "virtual_mac"]
 
 app = App(name="virtual", help="Virtual devices that behave like real ones, on this machine.")
 
 PASSWORD_VARIABLE: Final = "OTARIA_PASSWORD"  # noqa: S105 - the variable's name, no password
+
+OPEN_FILES_EACH: Final = 6
+"""Two listening sockets, a flash file, and what a running update opens."""
 
 FAST: Final = 0.02
 """Real seconds per second of a device's delays with --fast."""
@@ -154,6 +158,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
         )
         for number in range(1, count + 1)
     ]
+    raise_file_limit(OPEN_FILES_EACH * count)
     folder = None if in_memory else _flash_folder(flash_dir)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run_all(settings, first_image, folder))
@@ -171,6 +176,17 @@ def _stock_settings(poll: str | None, poll_every: float, web_user: str | None, *
         poll=None if poll is None else Poll(poll, poll_every),
         mdns=mdns,
     )
+
+
+def raise_file_limit(needed: int) -> None:
+    """Ask the system for room for so many more open files, as far as it lets us."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = needed + soft if hard == resource.RLIM_INFINITY else min(needed + soft, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def virtual_mac(number: int) -> MacAddress:
