@@ -73,12 +73,12 @@ async def main(*, sharing: bool) -> None:
     old, new = grown("valve-1.0", 400 * 1024), grown("valve-2.0", 400 * 1024)
     rows = [("image", f"{len(old)} and {len(new)} bytes")]
     shared: dict[bytes, bytes] | None = {} if sharing else None
-    ready = 0
+    ready: list[str] = []
     booted: list[Boot] = []
 
     def heard(text: str) -> None:
-        nonlocal ready
-        ready += text == "ready\n"
+        if text == "ready\n":
+            ready.append(text)
 
     before = time.perf_counter()
     tasks = []
@@ -88,12 +88,10 @@ async def main(*, sharing: bool) -> None:
             f"d{number}", virtual_mac(number), LAYOUT, Network("127.0.0.1", ports), time_scale=0.01
         )
         flash = Flash(LAYOUT.flash_size, pool=shared)
-        device = VirtualDevice(
-            settings, flash, serial=heard, on_boot=lambda _boot, number=number: booted.append(number)
-        )
+        device = VirtualDevice(settings, flash, serial=heard, on_boot=booted.append)
         device.put_in_if_blank(old)
         tasks.append(asyncio.create_task(device.run()))
-    await until(lambda: ready == DEVICES)
+    await until(lambda: len(ready) == DEVICES)
     rows.append((f"{DEVICES} devices switched on", f"{time.perf_counter() - before:.1f} s"))
     rows.append(("resident memory then", f"{resident_mib():.0f} MiB"))
 
