@@ -15,6 +15,7 @@
       Denied               password, signature, permission                       exit 4   403
         WrongPassword        the device did not accept the password
         PasswordNeeded       the device asks for one and none was given
+        WrongSignature       no signature, or not by this key, or not of this content
       Refused              the device or the policy said no, with its code       exit 5   409
         DoesNotFit           the image is larger than the space there is for it
       ProtocolViolation    the peer broke the protocol; carries the bytes        exit 6   502
@@ -49,6 +50,7 @@ __all__ = [
     "UnreadableFile",
     "WrongChip",
     "WrongPassword",
+    "WrongSignature",
 ]
 
 
@@ -118,6 +120,10 @@ class WrongPassword(Denied):
 
 class PasswordNeeded(Denied):
     """The device asks for a password and none was given."""
+
+
+class WrongSignature(Denied):
+    """A file without a signature, or with one that is not by this key or not of this content."""
 
 
 class Refused(OtariaError):

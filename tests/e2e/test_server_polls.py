@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fleet_bench import (
+    DEADLINE_S,
     FILE_SYSTEM,
     MAC,
     FleetServer,
@@ -23,6 +25,7 @@ from tests.fleet_bench import (
 )
 from tests.vectors.images import esp32_image
 
+from otaria.cli.serve import ServeSettings, running_server
 from otaria.fleet.deployment import State
 from otaria.fleet.reasons import Reason
 from otaria.units import KIB
@@ -368,3 +371,63 @@ async def test_a_release_that_is_published_meanwhile_is_seen_by_the_next_poll(se
     assert (await server.poll()).status == 304
     await server.release(SKETCH)
     assert (await server.poll()).status == 200
+
+
+async def test_a_database_that_another_program_holds_is_504_and_the_log_says_why(
+    server: FleetServer, tmp_path: Path
+) -> None:
+    await server.release(SKETCH)
+    other = sqlite3.connect(tmp_path / "otaria.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        answer = await server.poll()
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert answer.status == 504
+    assert answer.body == b"The server cannot answer just now; its log says why. Try again later.\n"
+    assert "Another program has held the database" in server.log.getvalue()
+    assert await server.devices() == ()
+    assert (await server.poll()).status == 200
+
+
+def change_database(folder: Path, statement: str) -> None:
+    with sqlite3.connect(folder / "otaria.sqlite3") as other:
+        other.execute(statement)
+    other.close()
+
+
+async def test_a_database_that_cannot_be_used_is_500_and_only_the_log_says_where_it_is(
+    server: FleetServer, tmp_path: Path
+) -> None:
+    change_database(tmp_path, "DROP TABLE deployments")
+    answer = await server.poll()
+    assert answer.status == 500
+    assert str(tmp_path).encode() not in answer.body
+    assert f"The database {tmp_path}" in server.log.getvalue()
+
+
+async def test_what_nobody_thought_of_is_500_with_a_trace_in_the_log(server: FleetServer, tmp_path: Path) -> None:
+    await server.poll()
+    change_database(tmp_path, "UPDATE devices SET check_in = '{'")
+    answer = await server.poll()
+    assert (answer.status, answer.body) == (500, b"Something went wrong in the server; its log says what.\n")
+    assert "Traceback (most recent call last):" in server.log.getvalue()
+
+
+async def test_an_end_that_cannot_be_written_down_is_logged(server: FleetServer, tmp_path: Path) -> None:
+    await server.release(SKETCH)
+    never = "CREATE TRIGGER full BEFORE UPDATE ON deployments BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    change_database(tmp_path, never)
+    assert (await server.poll()).body == SKETCH
+    async with asyncio.timeout(DEADLINE_S):
+        while " not recorded device=18:FE:34:AA:BB:CC" not in server.log.getvalue():
+            await server.devices()
+    assert (await server.known()).deployments[0].state is State.OFFERED
+
+
+async def test_without_an_address_the_server_is_reached_at_this_machines_own(tmp_path: Path) -> None:
+    async with running_server(ServeSettings(tmp_path, port=0)) as address:
+        assert address.host not in ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+        answer = await ask(address, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert f'"{address.url}/update/APPLICATION"'.encode() in answer.body

@@ -9,13 +9,14 @@ from cyclopts import App, Parameter
 from otaria.cli.fleet_data import DataFolder, open_fleet, utc_now
 from otaria.cli.rendering import AsJson, print_facts, print_json, print_sentence, print_table, when
 from otaria.fleet.deployment import Deployment
-from otaria.fleet.device import Device
+from otaria.fleet.device import Device, PastDecision
 from otaria.fleet.model import Catalogue
 from otaria.service.devices import assign as assign_device
 from otaria.service.devices import require_device
 from otaria.service.devices import retry as retry_device
 from otaria.service.ports import Reading
 from otaria.units import MacAddress, human_size
+from otaria.wire.http_update import Mode
 
 __all__ = ["app"]
 
@@ -71,10 +72,11 @@ def list_devices(*, data: DataFolder = None, as_json: AsJson = False) -> None:
                 device.application,
                 running,
                 when(device.last_seen),
-                device.last_decision and device.last_decision.answer,
-                device.last_decision and device.last_decision.explanation,
+                past and past.answer,
+                past and past.explanation,
             )
             for device, running in found
+            for past in (_most_telling(device),)
         ],
         otherwise="No device has polled yet. The server's start page says what a sketch needs.",
     )
@@ -94,7 +96,8 @@ def show(mac: str, /, *, data: DataFolder = None, as_json: AsJson = False) -> No
         running = _running(fleet, device)
         given = _given(device, fleet.catalogue(device.application))
     if as_json:
-        print_json(_facts_of(device, running) | {"deployments": given})
+        decisions = [_facts_of_decision(decision) for decision in device.decisions]
+        print_json(_facts_of(device, running) | {"decisions": decisions, "deployments": given})
         return
     print_facts([*_identity(device, running), *_said(device), *_answered(device)])
     if given:
@@ -122,6 +125,16 @@ def _given(device: Device, catalogue: Catalogue) -> list[dict[str, Any]]:
         for release, image in catalogue.newest_first()
         if (deployment := device.deployment_of(image.id)) is not None
     ]
+
+
+def _facts_of_decision(decision: PastDecision) -> dict[str, Any]:
+    return {
+        "mode": decision.mode,
+        "answer": decision.answer,
+        "reason": decision.reason,
+        "explanation": decision.explanation,
+        "at": decision.at,
+    }
 
 
 def _facts_of_deployment(deployment: Deployment) -> dict[str, Any]:
@@ -154,12 +167,20 @@ def _said(device: Device) -> list[tuple[str, object]]:
 
 
 def _answered(device: Device) -> list[tuple[str, object]]:
-    past = device.last_decision
-    return [] if past is None else [("answer", f"{past.answer} ({past.reason})"), ("because", past.explanation)]
+    return [
+        pair
+        for past in device.decisions
+        for pair in ((f"on {past.mode}", f"{past.answer} ({past.reason})"), ("because", past.explanation))
+    ]
+
+
+def _most_telling(device: Device) -> PastDecision | None:
+    """The answer on the sketch, for devices that ask about their file system in turn."""
+    return device.decision_on(Mode.SKETCH) or device.last_decision
 
 
 def _facts_of(device: Device, running: str | None) -> dict[str, Any]:
-    said, past = device.check_in, device.last_decision
+    said, past = device.check_in, _most_telling(device)
     return {
         "mac": device.mac,
         "application": device.application,

@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Scope
 from structlog.typing import FilteringBoundLogger
 
-from otaria.errors import UnreadableFile
+from otaria.errors import OtariaError, UnreadableFile
 from otaria.fleet.decide import Keep, Refuse, Serve
 from otaria.fleet.deployment import Event
 from otaria.fleet.model import Image, Release
@@ -104,9 +104,13 @@ class DeviceLane:
         return ImageBody(headers, file, image.size, self.downloads, mac, ended)
 
     async def _keep_end(self, mac: MacAddress, release: Release, image: Image, event: Event) -> None:
-        await asyncio.to_thread(record, self.store, self.clock, mac, image.id, event)
-        what = "delivered" if event is Event.DELIVERY else "broken off"
-        self.log.info(what, device=mac, application=release.application, release=release.version, file=image.file_name)
+        about = {"device": mac, "application": release.application, "release": release.version, "file": image.file_name}
+        try:
+            await asyncio.to_thread(record, self.store, self.clock, mac, image.id, event)
+        except OtariaError as error:
+            self.log.warning("not recorded", **about, event_lost=event, explanation=str(error))
+            return
+        self.log.info("delivered" if event is Event.DELIVERY else "broken off", **about)
 
     def _log(self, outcome: Outcome) -> None:
         """One line for each thing that changed."""

@@ -12,7 +12,7 @@ from litestar.types import Receive, Scope, Send
 from otaria.server.connection import DeviceConnection
 from otaria.units import KIB, ByteCount, MacAddress
 
-__all__ = ["Downloads", "ImageBody"]
+__all__ = ["Download", "Downloads", "ImageBody"]
 
 PIECE: Final = 64 * KIB
 """Bytes read and sent at a time: what uvicorn buffers of a connection before it waits for the device."""
@@ -25,7 +25,9 @@ Ended = Callable[[bool], Awaitable[None]]
 
 
 @dataclass(eq=False, slots=True)
-class _Download:
+class Download:
+    """One image on its way."""
+
     connection: DeviceConnection
     wholly_sent: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,7 +41,7 @@ class Downloads:
     """
 
     def __init__(self) -> None:
-        self._by_device: dict[MacAddress, set[_Download]] = {}
+        self._by_device: dict[MacAddress, set[Download]] = {}
 
     async def settled(self, mac: MacAddress) -> None:
         """Wait until what was wholly sent to this device is written down."""
@@ -53,13 +55,13 @@ class Downloads:
         except TimeoutError:
             pass  # then the poll is decided by what is known
 
-    def begin(self, mac: MacAddress, connection: DeviceConnection) -> _Download:
+    def begin(self, mac: MacAddress, connection: DeviceConnection) -> Download:
         """A download begins."""
-        download = _Download(connection)
+        download = Download(connection)
         self._by_device.setdefault(mac, set()).add(download)
         return download
 
-    def end(self, mac: MacAddress, download: _Download) -> None:
+    def end(self, mac: MacAddress, download: Download) -> None:
         """A download is over and written down."""
         download.ended.set()
         of_device = self._by_device[mac]
@@ -94,7 +96,7 @@ class ImageBody:
         with self.file:
             await send({"type": "http.response.start", "status": 200, "headers": _encoded(self.headers)})
             if self.mac is None:
-                await self._send_pieces(_Download(connection), send)
+                await self._send_pieces(Download(connection), send)
             else:
                 await self._deliver(self.mac, connection, send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -108,7 +110,7 @@ class ImageBody:
         finally:
             self.downloads.end(mac, download)
 
-    async def _send_pieces(self, download: _Download, send: Send) -> None:
+    async def _send_pieces(self, download: Download, send: Send) -> None:
         """Send the body, piece after piece, until the end or until nobody is there any more."""
         left = self.size
         while left and not download.connection.is_lost:

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
-from otaria.errors import OtariaError
+from otaria.errors import OtariaError, UnreadableFile
 from otaria.server.devices import TEXT_HEADERS, DeviceLane, text_answer
 from otaria.server.pages import start_page, url_for_sketches
 from otaria.service.ports import Store
@@ -23,6 +23,9 @@ _LANE: Final = "lane"
 _STORE: Final = "store"
 _URL: Final = "url"
 _LOG: Final = "log"
+
+SERVERS_OWN: Final = 500
+"""From this status on a failure is the server's, and its details are for the owner only."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -75,8 +78,14 @@ async def file(request: AnyRequest, name: FromPath[str]) -> ASGIApp:
     return await lane.file(request.scope, name)
 
 
-def _ours(_: AnyRequest, error: OtariaError) -> Response[str]:
-    return _paragraph(error.http_status, str(error))
+def _ours(request: AnyRequest, error: OtariaError) -> Response[str]:
+    # Whoever polls names no file of ours: one that cannot be read is the server's own trouble.
+    status = SERVERS_OWN if isinstance(error, UnreadableFile) else error.http_status
+    if status < SERVERS_OWN:
+        return _paragraph(status, str(error))
+    log: FilteringBoundLogger = request.app.state[_LOG]
+    log.warning("failed", method=request.method, path=request.url.path, explanation=str(error))
+    return _paragraph(status, "The server cannot answer just now; its log says why. Try again later.")
 
 
 def _frameworks(_: AnyRequest, error: HTTPException) -> Response[str]:
@@ -86,7 +95,7 @@ def _frameworks(_: AnyRequest, error: HTTPException) -> Response[str]:
 def _unexpected(request: AnyRequest, error: Exception) -> Response[str]:
     log: FilteringBoundLogger = request.app.state[_LOG]
     log.error("failed", method=request.method, path=request.url.path, exc_info=error)
-    return _paragraph(500, "Something went wrong in the server; its log says what.")
+    return _paragraph(SERVERS_OWN, "Something went wrong in the server; its log says what.")
 
 
 def _paragraph(status: int, sentence: str) -> Response[str]:

@@ -41,7 +41,7 @@ class Outcome:
 
     Args:
         check_in: what the device said.
-        device: as it is known now.
+        device: as it is known now, with the decisions and deployments from before.
         decision: what it gets.
         changes: what is different from before.
     """
@@ -125,14 +125,18 @@ def _keep(
     fleet: Writing, said: CheckIn, known: Device | None, device: Device, catalogue: Catalogue, decision: Decision
 ) -> Outcome:
     """Write down what is new, and say what that is."""
-    past = PastDecision(_ANSWERS[type(decision)], decision.reason, decision.explanation, decision.at)
-    device = replace(device, last_seen=decision.at, check_in=said, last_decision=past)
+    device = replace(device, last_seen=decision.at, check_in=said)
     stepped = [*_confirmed(said, device, catalogue, decision.at), *_offered(said, device, decision)]
     if known is not None or device.application is not None or fleet.count_unassigned() < MOST_STRANGERS:
         fleet.save_device(device)
+        fleet.save_decision(device.mac, _past(said, decision))
         for deployment in stepped:
             fleet.save_deployment(device.mac, deployment)
-    return Outcome(said, device, decision, _changes(known, device, stepped))
+    return Outcome(said, device, decision, _changes(said, known, device, decision, stepped))
+
+
+def _past(said: CheckIn, decision: Decision) -> PastDecision:
+    return PastDecision(said.mode, _ANSWERS[type(decision)], decision.reason, decision.explanation, decision.at)
 
 
 def _confirmed(said: CheckIn, device: Device, catalogue: Catalogue, now: datetime) -> list[Deployment]:
@@ -154,15 +158,16 @@ def _offered(said: CheckIn, device: Device, decision: Decision) -> list[Deployme
     return [before.after(Event.OFFER, decision.at)]
 
 
-def _changes(known: Device | None, device: Device, stepped: list[Deployment]) -> tuple[Change, ...]:
-    before = None if known is None else known.last_decision
-    after = device.last_decision
+def _changes(
+    said: CheckIn, known: Device | None, device: Device, decision: Decision, stepped: list[Deployment]
+) -> tuple[Change, ...]:
+    before = None if known is None else known.decision_on(said.mode)
     states = {deployment.state for deployment in stepped}
     happened = {
         Change.FIRST_SEEN: known is None,
         Change.ENROLLED: device.application is not None and (known is None or known.application is None),
         Change.CONFIRMED: State.CONFIRMED in states,
         Change.OFFERED: State.OFFERED in states,
-        Change.DECISION: before is None or after is None or before.reason is not after.reason,
+        Change.DECISION: before is None or before.reason is not decision.reason,
     }
     return tuple(change for change, did in happened.items() if did)

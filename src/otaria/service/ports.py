@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from otaria.fleet.deployment import Deployment
-from otaria.fleet.device import Device
+from otaria.fleet.device import Device, PastDecision
 from otaria.fleet.model import Application, Catalogue, Image, ImageId, Release
 from otaria.units import MacAddress, Sha256
 
@@ -74,7 +74,11 @@ class Writing(Reading, Protocol):
         ...
 
     def save_device(self, device: Device) -> None:
-        """Keep a device as it is now, without its deployments."""
+        """Keep a device as it is now, without its decisions and deployments."""
+        ...
+
+    def save_decision(self, mac: MacAddress, decision: PastDecision) -> None:
+        """Keep what a device was answered, in place of the last answer to the same question."""
         ...
 
     def save_deployment(self, mac: MacAddress, deployment: Deployment) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, func, insert, select, update
 
 from otaria.errors import DatabaseBusy
 from otaria.fleet.deployment import Deployment, State
@@ -18,10 +18,10 @@ from otaria.fleet.device import Device, PastDecision
 from otaria.fleet.model import Application, Catalogue, Image, ImageId, Release
 from otaria.fleet.reasons import Answer, Reason
 from otaria.store.opening import BUSY_TIMEOUT_S, foreign_errors, open_engine, writing_engine
-from otaria.store.schema import applications, deployments, devices, images, releases
+from otaria.store.schema import applications, decisions, deployments, devices, images, releases
 from otaria.units import ByteCount, FlashOffset, MacAddress, Md5, Sha256
 from otaria.wire.chips import ChipFamily
-from otaria.wire.http_update import CheckIn
+from otaria.wire.http_update import CheckIn, Mode
 from otaria.wire.image_file import ImageKind
 
 __all__ = ["FleetView", "SqlStore"]
@@ -106,12 +106,12 @@ class FleetView:
 
     def device(self, mac: MacAddress) -> Device | None:
         """The device with that MAC."""
-        found = self._devices(_DEVICES.where(devices.c.mac == mac), deployments.c.mac == mac)
+        found = self._devices(mac)
         return found[0] if found else None
 
     def devices(self) -> tuple[Device, ...]:
         """All devices, by MAC."""
-        return self._devices(_DEVICES)
+        return self._devices(None)
 
     def count_unassigned(self) -> int:
         """How many devices have no application."""
@@ -152,8 +152,7 @@ class FleetView:
         return _image(row)
 
     def save_device(self, device: Device) -> None:
-        """Keep a device as it is now, without its deployments."""
-        past = device.last_decision
+        """Keep a device as it is now, without its decisions and deployments."""
         values = {
             "application_id": _application_id(device.application),
             "known_since": device.known_since,
@@ -161,27 +160,34 @@ class FleetView:
             "check_in": None
             if device.check_in is None
             else msgspec.json.encode(device.check_in, enc_hook=str).decode(),
-            "answer": past and past.answer,
-            "reason": past and past.reason,
-            "explanation": past and past.explanation,
-            "decided_at": past and past.at,
         }
-        changed = self._connection.execute(update(devices).where(devices.c.mac == device.mac).values(values))
-        if changed.rowcount == 0:
-            self._connection.execute(insert(devices).values(values | {"mac": device.mac}))
+        self._put(devices, {"mac": device.mac}, values)
+
+    def save_decision(self, mac: MacAddress, decision: PastDecision) -> None:
+        """Keep what a device was answered, in place of the last answer to the same question."""
+        key = {"mac": mac, "mode": decision.mode}
+        values = {
+            "answer": decision.answer,
+            "reason": decision.reason,
+            "explanation": decision.explanation,
+            "at": decision.at,
+        }
+        self._put(decisions, key, values)
 
     def save_deployment(self, mac: MacAddress, deployment: Deployment) -> None:
         """Keep a deployment as it is now."""
         values = {"state": deployment.state, "deliveries": deployment.deliveries, "since": deployment.since}
-        key = {"mac": mac, "image_id": deployment.image}
-        changed = self._connection.execute(update(deployments).filter_by(**key).values(values))
-        if changed.rowcount == 0:
-            self._connection.execute(insert(deployments).values(values | key))
+        self._put(deployments, {"mac": mac, "image_id": deployment.image}, values)
 
     def remove_deployments(self, mac: MacAddress, images: frozenset[ImageId]) -> None:
         """Forget what was offered to a device."""
         chosen = deployments.c.image_id.in_(images)
         self._connection.execute(delete(deployments).where(deployments.c.mac == mac, chosen))
+
+    def _put(self, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+        changed = self._connection.execute(update(table).filter_by(**key).values(values))
+        if changed.rowcount == 0:
+            self._connection.execute(insert(table).values(values | key))
 
     def _releases(self, query: Select[Any]) -> tuple[Release, ...]:
         rows = self._connection.execute(query.order_by(releases.c.application_id, releases.c.order)).all()
@@ -191,20 +197,27 @@ class FleetView:
             by_release.setdefault(row.release_id, []).append(_image(row))
         return tuple(_release(row, by_release.get(row.id, [])) for row in rows)
 
-    def _devices(self, query: Select[Any], *of_deployments: Any) -> tuple[Device, ...]:
-        by_mac: dict[str, list[Deployment]] = {}
-        for row in self._connection.execute(
-            select(deployments).where(*of_deployments).order_by(deployments.c.image_id)
-        ):
-            by_mac.setdefault(row.mac, []).append(_deployment(row))
-        rows = self._connection.execute(query.order_by(devices.c.mac))
-        return tuple(_device(row, by_mac.get(row.mac, [])) for row in rows)
+    def _devices(self, mac: MacAddress | None) -> tuple[Device, ...]:
+        """One device, or all of them where None is asked for."""
+        of_deployments, of_decisions = self._by_device(deployments, mac), self._by_device(decisions, mac)
+        rows = self._connection.execute(_only(_DEVICES, devices, mac).order_by(devices.c.mac))
+        return tuple(_device(row, of_decisions.get(row.mac, []), of_deployments.get(row.mac, [])) for row in rows)
+
+    def _by_device(self, table: Table, mac: MacAddress | None) -> dict[str, list[Row[Any]]]:
+        grouped: dict[str, list[Row[Any]]] = {}
+        for row in self._connection.execute(_only(select(table), table, mac).order_by(*table.primary_key)):
+            grouped.setdefault(row.mac, []).append(row)
+        return grouped
 
 
 _RELEASES = select(releases, applications.c.name.label("application")).join_from(releases, applications)
 _RELEASE_IDS = select(releases.c.id).join_from(releases, applications)
 _DEVICES = select(devices, applications.c.name.label("application")).join_from(devices, applications, isouter=True)
 _IMAGE_COLUMNS = [column.name for column in images.c if column.name not in {"id", "release_id", "installed_md5s"}]
+
+
+def _only(query: Select[Any], table: Table, mac: MacAddress | None) -> Select[Any]:
+    return query if mac is None else query.where(table.c.mac == mac)
 
 
 def _application_id(name: str | None) -> Any:
@@ -254,15 +267,15 @@ def _unpack(packed: bytes) -> frozenset[Md5]:
     return frozenset(Md5(packed[start : start + 16].hex()) for start in range(0, len(packed), 16))
 
 
-def _device(row: Row[Any], of: Sequence[Deployment]) -> Device:
+def _device(row: Row[Any], of_decisions: Sequence[Row[Any]], of_deployments: Sequence[Row[Any]]) -> Device:
     return Device(
         mac=MacAddress(row.mac),
         application=row.application,
         known_since=row.known_since,
         last_seen=row.last_seen,
         check_in=None if row.check_in is None else _check_in(row.check_in),
-        last_decision=_past_decision(row),
-        deployments=tuple(of),
+        decisions=tuple(map(_past_decision, of_decisions)),
+        deployments=tuple(map(_deployment, of_deployments)),
     )
 
 
@@ -274,10 +287,8 @@ def _check_in(text: str) -> CheckIn:
     return msgspec.json.decode(text, type=CheckIn, dec_hook=parse)
 
 
-def _past_decision(row: Row[Any]) -> PastDecision | None:
-    if row.answer is None:
-        return None
-    return PastDecision(Answer(row.answer), Reason(row.reason), row.explanation, row.decided_at)
+def _past_decision(row: Row[Any]) -> PastDecision:
+    return PastDecision(Mode(row.mode), Answer(row.answer), Reason(row.reason), row.explanation, row.at)
 
 
 def _deployment(row: Row[Any]) -> Deployment:

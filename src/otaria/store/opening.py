@@ -19,7 +19,7 @@ __all__ = ["BUSY_TIMEOUT_S", "HEAD", "foreign_errors", "open_engine", "writing_e
 BUSY_TIMEOUT_S: Final = 5.0
 """How long to wait for another program. A command holds the lock for milliseconds; a device's patience is 8 s."""
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest step in ``migrations``; knowing it saves every command the loading of Alembic."""
 
 _BEGIN: Final = "otaria_begin"

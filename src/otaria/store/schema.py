@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["UtcDateTime", "applications", "deployments", "devices", "images", "metadata", "releases"]
+__all__ = ["UtcDateTime", "applications", "decisions", "deployments", "devices", "images", "metadata", "releases"]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -104,11 +104,18 @@ devices: Final = Table(
     Column("known_since", UtcDateTime, nullable=False),
     Column("last_seen", UtcDateTime),
     Column("check_in", Text),
-    Column("answer", String(16)),
-    Column("reason", String(32)),
-    Column("explanation", Text),
-    Column("decided_at", UtcDateTime),
     Index("ix_devices_application_id", "application_id"),
+)
+
+decisions: Final = Table(
+    "decisions",
+    metadata,
+    Column("mac", ForeignKey("devices.mac"), primary_key=True),
+    Column("mode", String(16), primary_key=True),
+    Column("answer", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("explanation", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
 )
 
 deployments: Final = Table(

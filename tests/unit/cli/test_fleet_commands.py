@@ -18,6 +18,7 @@ from tests.vectors.images import esp32_image
 from otaria.cli.main import main
 from otaria.service.check_ins import check_in as poll
 from otaria.units import MacAddress, Md5
+from otaria.wire.http_update import Mode
 
 
 @dataclass(frozen=True)
@@ -230,10 +231,13 @@ def test_a_device_is_assigned_and_shown(run: Run, image: Path, data: Path) -> No
     polled(data, version="0.9")
     shown = run("device", "show", "18-fe-34-aa-bb-cc")
     assert re.search(r"^runs +0\.9$", shown.out, re.MULTILINE)
-    assert re.search(r"^answer +serve \(newer\)$", shown.out, re.MULTILINE)
+    assert re.search(r"^on sketch +serve \(newer\)$", shown.out, re.MULTILINE)
     assert re.search(r"^1\.0 +sketch +offered +0 +2026-", shown.out, re.MULTILINE)
     facts = run("device", "show", MAC, "--json").json
     assert (facts["answer"], facts["reason"], facts["deployments"][0]["state"]) == ("serve", "newer", "offered")
+    polled(data, mode=Mode.FILESYSTEM)
+    facts = run("device", "show", MAC, "--json").json
+    assert (facts["reason"], [one["mode"] for one in facts["decisions"]]) == ("newer", ["sketch", "spiffs"])
 
 
 def test_what_a_device_says_cannot_move_the_cursor(run: Run, data: Path) -> None:

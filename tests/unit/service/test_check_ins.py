@@ -63,8 +63,8 @@ def test_a_device_is_remembered_with_what_it_said_and_was_answered(fleet: Fleet)
     outcome = poll(fleet, asked_for=None)
     assert isinstance(outcome.decision, Refuse)
     assert outcome.changes == (Change.FIRST_SEEN, Change.DECISION)
-    past = PastDecision(Answer.REFUSE, Reason.UNASSIGNED, outcome.decision.explanation, NOW)
-    assert remembered(fleet) == Device(MAC, None, NOW, NOW, check_in(), past)
+    past = PastDecision(Mode.SKETCH, Answer.REFUSE, Reason.UNASSIGNED, outcome.decision.explanation, NOW)
+    assert remembered(fleet) == Device(MAC, None, NOW, NOW, check_in(), (past,))
 
 
 def test_a_sketch_that_names_an_application_enrols_its_device(fleet: Fleet) -> None:
@@ -111,6 +111,14 @@ def test_only_what_is_new_is_a_change(fleet: Fleet) -> None:
     assert device is not None
     assert device.last_seen == fleet.clock()
     assert device.known_since == NOW
+
+
+def test_a_device_that_asks_two_questions_in_turn_brings_no_news_either(fleet: Fleet) -> None:
+    questions = [check_in(), FS_POLL]
+    assert [Change.DECISION in poll(fleet, said).changes for said in questions * 3] == [True, True] + 4 * [False]
+    device = remembered(fleet)
+    assert device is not None
+    assert {decision.mode for decision in device.decisions} == {Mode.SKETCH, Mode.FILESYSTEM}
 
 
 def test_an_offer_is_kept_before_the_answer_leaves(fleet: Fleet, sketch_image: Image) -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
-from tests.fleet_bench import NOW
+from sqlalchemy import create_engine, text
+from tests.fleet_bench import MAC, NOW
 
 from otaria.errors import DatabaseBusy, UnreadableFile
 from otaria.fleet.model import Application
@@ -43,6 +46,23 @@ def test_a_database_is_opened_again_with_what_is_in_it(path: Path) -> None:
         fleet.add_application(DOOR)
     with SqlStore(path) as store, store.reading() as fleet:
         assert fleet.applications() == (DOOR,)
+
+
+def test_a_database_of_every_earlier_step_is_brought_up_to_date(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", "otaria.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO applications (id, name, created_at) VALUES (1, 'door', '2026-07-01')"))
+        connection.execute(
+            text("INSERT INTO devices (mac, known_since, answer) VALUES ('18:FE:34:AA:BB:CC', '2026-07-01', 'keep')")
+        )
+    engine.dispose()
+    with SqlStore(path) as store, store.reading() as fleet:
+        assert [application.name for application in fleet.applications()] == ["door"]
+        assert [(device.mac, device.decisions) for device in fleet.devices()] == [(MAC, ())]
 
 
 def test_what_was_committed_is_flushed_to_disk_and_readers_do_not_block(path: Path) -> None:
@@ -115,3 +135,23 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
     other.close()
+
+
+def test_a_writer_that_waits_too_long_for_another_of_this_program_is_told(path: Path) -> None:
+    refused: list[DatabaseBusy] = []
+    with SqlStore(path, busy_timeout_s=0.05) as store:
+
+        def write() -> None:
+            try:
+                with store.writing():
+                    pass
+            except DatabaseBusy as error:
+                refused.append(error)
+
+        with store.writing():
+            other = threading.Thread(target=write)
+            other.start()
+            other.join()
+        assert "Too many are writing" in str(refused[0])
+        with store.writing() as fleet:
+            fleet.add_application(DOOR)

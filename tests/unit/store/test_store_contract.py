@@ -133,10 +133,16 @@ def test_a_device_comes_back_as_it_was_saved(store: Store, image_id: ImageId) ->
         known_since=NOW,
         last_seen=NOW + timedelta(microseconds=7),
         check_in=said,
-        last_decision=PastDecision(Answer.KEEP, Reason.NO_ROOM, "No room.", NOW),
+        decisions=(
+            PastDecision(Mode.SKETCH, Answer.KEEP, Reason.NO_ROOM, "No room.", NOW),
+            PastDecision(Mode.FILESYSTEM, Answer.SERVE, Reason.NEWER, "It fits.", NOW + timedelta(seconds=1)),
+        ),
     )
     with store.writing() as fleet:
         fleet.save_device(device)
+        fleet.save_decision(MAC, replace(device.decisions[0], reason=Reason.OLDER))
+        for decision in device.decisions:
+            fleet.save_decision(MAC, decision)
         fleet.save_deployment(MAC, Deployment.offered(image_id, NOW))
     with store.reading() as fleet:
         assert fleet.device(MAC) == replace(device, deployments=(Deployment.offered(image_id, NOW),))
