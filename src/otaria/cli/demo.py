@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import shlex
 import socket
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -109,7 +109,9 @@ async def _demo(folder: Path, *, once: bool) -> int:
                 everything_new = _summarise(stations)
                 if not once:
                     _invite_to_play(stations, notes, address, password)
-                    await asyncio.Event().wait()
+                    # Ctrl-C is how this is meant to end.
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
     return 0 if everything_new else 1
 
 
@@ -203,14 +205,15 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 def _headline(notes: Console, text: str) -> None:
-    notes.print(Rule(Text(text, "bold"), align="left", style="dim"))
+    notes.print()
+    notes.print(Text(text, "bold"), soft_wrap=not notes.is_terminal)
 
 
 def _summarise(stations: list[_Station]) -> bool:
     """Print what every device holds now; True where that is the new image, whole, everywhere."""
     image = images.load(NEW)
     title = f"{OLD} to {NEW}, {human_size(len(image))}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=title, title_justify="left", title_style="none", box=None, pad_edge=False)
     for heading in ("device", "way", "seconds", "bootloader said", f"flash holds {NEW}"):
         table.add_column(heading)
     verdicts = []
@@ -234,10 +237,19 @@ def _summarise(stations: list[_Station]) -> bool:
 
 def _invite_to_play(stations: list[_Station], notes: Console, address: Address, password: str) -> None:
     porch, shed, _ = stations
+    otaria = shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "otaria" else "otaria"
+    image = porch.flash_file.with_name(f"{OLD}.bin")
+    image.write_bytes(images.load(OLD))
+    page = f"http://{HERE}:{shed.ports.web}/update"
+    lines = [
+        "Everything goes on until Ctrl-C. In another terminal:",
+        f"  OTARIA_PASSWORD={password} {otaria} push {image} {HERE}:{porch.ports.ota}",
+        f"  OTARIA_DATA={address.folder} {otaria} device list",
+        f"  {page} in a browser, as admin with the password {password}",
+    ]
     notes.print()
-    notes.print(f"Everything goes on until Ctrl-C. The fleet's folder: OTARIA_DATA={address.folder}", soft_wrap=True)
-    notes.print(f"Push again: OTARIA_PASSWORD={password} otaria push IMAGE {HERE}:{porch.ports.ota}", soft_wrap=True)
-    notes.print(f"Browse: http://{HERE}:{shed.ports.web}/update (user admin, password {password})", soft_wrap=True)
+    for line in lines:
+        notes.print(Text(line), soft_wrap=line.startswith(" "))  # what is to be copied stays in one piece
 
 
 def _free_port(kind: socket.SocketKind) -> int:

@@ -1,12 +1,13 @@
-"""Files that a command is given."""
+"""Files that a command is given, and those that it makes."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from otaria.errors import UnreadableFile
 
-__all__ = ["read_file"]
+__all__ = ["read_file", "write_file"]
 
 
 def read_file(path: Path) -> bytes:
@@ -19,3 +20,19 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UnreadableFile(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Make a file or replace it, wholly or not at all.
+
+    Raises:
+        UnreadableFile: it cannot be written; what was there is there still.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise UnreadableFile(f"Cannot write {path}: {error.strerror or error}.") from error
