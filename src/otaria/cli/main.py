@@ -12,7 +12,20 @@ from cyclopts.config import Env
 from rich.console import Console
 from rich.text import Text
 
-from otaria.cli import applications, demo, devices, image, push, releases, serve, virtual
+from otaria.cli import (
+    applications,
+    demo,
+    devices,
+    discover,
+    espota,
+    image,
+    keys,
+    push,
+    rehearse,
+    releases,
+    serve,
+    virtual,
+)
 from otaria.errors import BadInput, OtariaError
 
 __all__ = ["app", "main", "run"]
@@ -34,7 +47,12 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(push.push, name="push")
+app.command(discover.discover, name="discover")
+app.command(discover.arduino_discovery, name="arduino-discovery")
+app.command(espota.espota, name="espota", help_flags=[], version_flags=[])
 app.command(image.app)
+app.command(keys.app)
+app.command(rehearse.rehearse, name="rehearse")
 app.command(serve.serve, name="serve")
 app.command(applications.app)
 app.command(releases.app)

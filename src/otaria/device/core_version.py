@@ -14,17 +14,9 @@ from enum import StrEnum
 from typing import Final
 
 from otaria.device.update_error import UpdateError
+from otaria.wire.signed import SignaturePadding
 
 __all__ = ["BEHAVIOURS", "Behaviour", "Core", "SignaturePadding"]
-
-
-class SignaturePadding(StrEnum):
-    """How the digest is padded inside an RSA signature (protocols §8.1)."""
-
-    LEGACY = "legacy"
-    """The bare digest."""
-    DIGEST_INFO = "digest-info"
-    """With the DigestInfo of PKCS #1 v1.5, as openssl signs."""
 
 
 @dataclass(frozen=True, slots=True)

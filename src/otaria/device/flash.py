@@ -100,6 +100,8 @@ class Flash:
         pool: where chips with the same content share it; pass one mapping to all chips of a fleet.
 
     Attributes:
+        before_operation: called before every operation with its offset and what it writes, None for an erase; also
+            before one that is interrupted.
         on_change: called after every change with its offset and what stands there now; by interrupted ones, too.
         operations: erases and writes begun so far.
         powered: whether the supply is there; a power cut makes it false.
@@ -111,6 +113,7 @@ class Flash:
         "_pool",
         "_sectors",
         "_strike",
+        "before_operation",
         "endurance",
         "on_change",
         "operations",
@@ -125,6 +128,7 @@ class Flash:
             raise FlashMisuse(f"A flash chip has whole sectors of {SECTOR_SIZE} bytes; {size} bytes are none.")
         self.size = ByteCount(size)
         self.endurance = endurance
+        self.before_operation: Callable[[int, bytes | None], None] | None = None
         self.on_change: Callable[[int, bytes], None] | None = None
         self.operations = 0
         self.powered = True
@@ -163,7 +167,7 @@ class Flash:
         if offset % WORD_SIZE or len(content) % WORD_SIZE:
             raise FlashMisuse(f"The driver writes whole words; {len(content)} bytes at {offset:#x} are not aligned.")
         self._require_erased(offset, content)
-        strike = self._begin_operation()
+        strike = self._begin_operation(offset, content)
         if strike is not None:
             done = int(len(content) // WORD_SIZE * strike.share) * WORD_SIZE
             self._program(offset, content[:done])
@@ -182,7 +186,7 @@ class Flash:
                 sector, is FF, the others are as they were.
         """
         self._require_inside(sector * SECTOR_SIZE, SECTOR_SIZE)
-        strike = self._begin_operation()
+        strike = self._begin_operation(sector * SECTOR_SIZE, None)
         self._erases[sector] = self._erases.get(sector, 0) + 1
         if strike is not None:
             if self._can_erase(sector):
@@ -268,9 +272,11 @@ class Flash:
             if int.from_bytes(piece) & ~int.from_bytes(there):
                 raise FlashMisuse(f"A write at {offset:#x} needs bits set that are clear in sector {sector}: erase it.")
 
-    def _begin_operation(self) -> _Strike | None:
+    def _begin_operation(self, offset: int, content: bytes | None) -> _Strike | None:
         if not self.powered:
             raise PowerLost("The flash chip has no power; switch the machine on first.")
+        if self.before_operation is not None:
+            self.before_operation(offset, content)
         number, self.operations = self.operations, self.operations + 1
         strike = self._strike
         if strike is None or strike.operation != number:

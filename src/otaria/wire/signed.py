@@ -45,10 +45,11 @@ KEY_SIZES: Final = (1024, 2048, 3072, 4096)
 _WORD: Final = struct.Struct("<I")
 _SIGNATURE_LENGTHS: Final = frozenset(bits // 8 for bits in KEY_SIZES)
 _PEM_START: Final = b"-----BEGIN "
+_DIGEST_SIZE: Final = hashlib.sha256().digest_size
 
 _DIGEST_INFOS: Final = (
     bytes.fromhex("3031300d060960864801650304020105000420"),
-    bytes.fromhex("302f300b0609608648016503040201" + "0420"),
+    bytes.fromhex("302f300b06096086480165030402010420"),
 )
 """What stands before a SHA-256 digest. The second lacks the NULL parameter, which BearSSL lets pass."""
 
@@ -115,10 +116,10 @@ class PublicKey:
         if len(signature) != self.length:
             return None
         try:
-            content = self._key.recover_data_from_signature(signature, PKCS1v15(), None)
+            content = self._key.recover_data_from_signature(signature, PKCS1v15(), NoDigestInfo())
         except InvalidSignature:
             return None
-        beginning, digest = content[: -_DIGEST_SIZE or None], content[-_DIGEST_SIZE:]
+        beginning, digest = content[:-_DIGEST_SIZE], content[-_DIGEST_SIZE:]
         if len(digest) != _DIGEST_SIZE:
             return None
         if not beginning:
@@ -127,9 +128,7 @@ class PublicKey:
 
     def pem(self) -> bytes:
         """The key as a text file, as the core wants its ``public.key``."""
-        return self._key.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        return self._key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 class PrivateKey:
@@ -244,9 +243,6 @@ def verify(content: bytes, key: PublicKey) -> SignaturePadding:
     return padding
 
 
-_DIGEST_SIZE: Final = hashlib.sha256().digest_size
-
-
 def _load(content: bytes, from_pem: Callable[[bytes], object], from_der: Callable[[bytes], object]) -> object:
     try:
         return (from_pem if _PEM_START in content else from_der)(content)
@@ -261,4 +257,6 @@ def _load(content: bytes, from_pem: Callable[[bytes], object], from_der: Callabl
 def _require_size(bits: int) -> None:
     if bits not in KEY_SIZES:
         sizes = ", ".join(map(str, KEY_SIZES))
-        raise BadInput(f"The key has {bits} bits, and a device takes keys of {sizes}. `otaria keys generate` makes one.")
+        raise BadInput(
+            f"The key has {bits} bits, and a device takes keys of {sizes}. `otaria keys generate` makes one."
+        )
