@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["AsJson", "print_facts", "print_json", "print_remark", "print_sentence", "print_table", "when"]
+__all__ = ["AsJson", "print_facts", "print_json", "print_remark", "print_sentence", "print_table", "printable", "when"]
 
 AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative="")]
 
@@ -74,10 +74,10 @@ def _results() -> Console:
 
 
 def _cell(value: object) -> Text:
-    return Text("-" if value in (None, "") else _printable(str(value)))
+    return Text("-" if value in (None, "") else printable(str(value)))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     r"""The text with what could move a cursor written out: a newline as ``\n``, an escape as ``\x1b``."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 

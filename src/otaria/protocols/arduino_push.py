@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, replace
+from enum import Enum, IntEnum, auto
 from typing import Final, Protocol
 
 from otaria.errors import ConnectionBroken, OutcomeUnknown, PasswordNeeded, Unreachable, WrongPassword
@@ -38,6 +38,7 @@ from otaria.wire.arduino_ota import (
     Accepted,
     AuthenticationFailed,
     Challenge,
+    Command,
     Credentials,
     Invitation,
     Refusal,
@@ -48,9 +49,10 @@ from otaria.wire.arduino_ota import (
     parse_credentials,
     parse_invitation,
     parse_reply,
-    pbkdf2_response,
+    response_of,
     same_secret,
     stored_password,
+    stored_sha256,
 )
 
 __all__ = [
@@ -106,7 +108,8 @@ def invite(
 ) -> DatagramExchange[None]:
     """Invite a device until it accepts; prove the password if it asks.
 
-    A TCP connection of the device counts as acceptance: its ``OK`` may have been lost.
+    A TCP connection of the device counts as acceptance: its ``OK`` may have been lost. A device with the newer scheme
+    may have been set up with the MD5 of its password, so a proof that it does not accept is made once more from that.
 
     Args:
         invitation: what to offer.
@@ -121,17 +124,30 @@ def invite(
         Refused: it said that it will not begin, and why.
         ProtocolViolation: it answered what no device answers.
     """
-    for _ in range(INVITATION_ATTEMPTS):
-        yield Send(invitation.encode(), device)
+    keyring = _Keyring(name, new_cnonce)
+    refused = yield from _invite(invitation, device, name, keyring)
+    if refused is Scheme.PBKDF2_SHA256:
+        keyring.has_md5_only = True
+        refused = yield from _invite(invitation, device, name, keyring)
+    if refused is not None:
+        raise WrongPassword(f"{name} did not accept the password. Check it and push again.")
+
+
+def _invite(invitation: Invitation, device: Address, name: str, keyring: _Keyring) -> DatagramExchange[Scheme | None]:
+    """Invite until the device accepts; the scheme by which it did not accept the password, None where all is well."""
+    for attempt in range(INVITATION_ATTEMPTS):
+        yield Send(_numbered(invitation, attempt).encode(), device)
         reply = yield from _reply(device, INVITATION_INTERVAL_S)
         match reply:
             case Accepted():
-                return
+                return None
             case Challenge():
-                accepted = yield from _authenticate(reply, device, name, new_cnonce)
-                if accepted:
+                proved = yield from _authenticate(reply, device, name, keyring)
+                if proved is _Proved.NOT_ACCEPTED:
+                    return reply.scheme
+                if proved is _Proved.ACCEPTED:
                     yield Report(Authenticated())
-                    return
+                    return None
             case Refusal(text):
                 raise refusal(name, text)
             case AuthenticationFailed() | None:
@@ -142,36 +158,70 @@ def invite(
     )
 
 
-def _authenticate(
-    challenge: Challenge, device: Address, name: str, new_cnonce: Callable[[Scheme], str]
-) -> DatagramExchange[bool]:
-    """Answer a challenge; False where the device went back to waiting for invitations."""
-    password = yield AskPassword(name)
-    if not isinstance(password, str):
-        raise PasswordNeeded(
-            f"{name} asks for a password. Give it in OTARIA_PASSWORD, with --password-file, or at the prompt."
-        )
-    credentials = _prove(challenge, password, new_cnonce(challenge.scheme))
+def _numbered(invitation: Invitation, attempt: int) -> Invitation:
+    """The later attempts offer a file system by the number that the newest ESP32 cores have for it."""
+    if invitation.command == Command.FILESYSTEM and attempt >= INVITATION_ATTEMPTS // 2:
+        return replace(invitation, command=Command.SPIFFS)
+    return invitation
+
+
+class _Proved(Enum):
+    """What came of credentials."""
+
+    ACCEPTED = auto()
+    NOT_ACCEPTED = auto()
+    NOT_HEARD = auto()
+    """The device went back to waiting for invitations."""
+
+
+def _authenticate(challenge: Challenge, device: Address, name: str, keyring: _Keyring) -> DatagramExchange[_Proved]:
+    """Answer a challenge."""
+    credentials = yield from keyring.prove(challenge)
     for _ in range(CREDENTIALS_ATTEMPTS):
         yield Send(credentials.encode(), device)
         reply = yield from _reply(device, CREDENTIALS_INTERVAL_S)
         match reply:
             case Accepted():
-                return True
+                return _Proved.ACCEPTED
             case AuthenticationFailed():
-                raise WrongPassword(f"{name} did not accept the password. Check it and push again.")
+                return _Proved.NOT_ACCEPTED
             case Refusal(text):
                 raise refusal(name, text)
             case Challenge() | None:
                 pass
-    return False
+    return _Proved.NOT_HEARD
 
 
-def _prove(challenge: Challenge, password: str, cnonce: str) -> Credentials:
-    if challenge.scheme is Scheme.MD5:
-        return Credentials(cnonce, md5_response(stored_password(password), challenge.nonce, cnonce))
-    stored = hashlib.sha256(password.encode("utf-8")).hexdigest()
-    return Credentials(cnonce, pbkdf2_response(stored, challenge.nonce, cnonce))
+class _Keyring:
+    """The password, asked for once, and how it is proved.
+
+    Attributes:
+        has_md5_only: the device knows the MD5 of its password and not the password's own digest.
+    """
+
+    def __init__(self, name: str, new_cnonce: Callable[[Scheme], str]) -> None:
+        self.has_md5_only = False
+        self._name = name
+        self._new_cnonce = new_cnonce
+        self._password: str | None = None
+
+    def prove(self, challenge: Challenge) -> DatagramExchange[Credentials]:
+        password = yield from self._ask()
+        by_md5 = challenge.scheme is Scheme.MD5 or self.has_md5_only
+        stored = stored_password(password) if by_md5 else stored_sha256(password)
+        cnonce = self._new_cnonce(challenge.scheme)
+        return Credentials(cnonce, response_of(challenge.scheme, stored, challenge.nonce, cnonce))
+
+    def _ask(self) -> DatagramExchange[str]:
+        if self._password is None:
+            answer = yield AskPassword(self._name)
+            if not isinstance(answer, str):
+                raise PasswordNeeded(
+                    f"{self._name} asks for a password. Give it in OTARIA_PASSWORD, with --password-file, or at the "
+                    "prompt."
+                )
+            self._password = answer
+        return self._password
 
 
 def _reply(device: Address, timeout_s: float) -> DatagramExchange[Reply | None]:
@@ -337,7 +387,7 @@ CONNECT_DELAY_S: Final = 0.1
 """Between the device's ``OK`` and its connection."""
 
 VERDICT_DELAY_S: Final = 1.0
-"""Before and after the device's last ``OK``: older hosts lost one that was glued to the last count."""
+"""Before and after the device's last ``OK``, since core 2.7: older hosts lost one that was glued to the last count."""
 
 RECEIVE_INTERVAL_S: Final = 1.0
 """The device's receive time-out, which never ends anything: its countdown runs past zero (protocols §1.5)."""
@@ -350,7 +400,7 @@ def await_invitation(stored: str | None, micros: Callable[[], int]) -> DatagramE
     back to idle without being read and without a reply.
 
     Args:
-        stored: :func:`~otaria.wire.arduino_ota.stored_password`, None for a device without a password.
+        stored: :func:`~otaria.wire.arduino_ota.stored_password`, None or empty for a device without a password.
         micros: microseconds since the device started; its nonce is made of them.
     """
     while True:
@@ -358,7 +408,7 @@ def await_invitation(stored: str | None, micros: Callable[[], int]) -> DatagramE
         invitation = parse_invitation(heard.content) if isinstance(heard, Datagram) else None
         if invitation is None or not isinstance(heard, Datagram):
             continue
-        if stored is None:
+        if not stored:
             return Invited(invitation, heard.source)
         nonce = hashlib.md5(str(micros()).encode("ascii")).hexdigest()  # noqa: S324 - the device's protocol
         yield Send(encode_reply(Challenge(nonce, Scheme.MD5)), heard.source)
@@ -373,27 +423,47 @@ def await_invitation(stored: str | None, micros: Callable[[], int]) -> DatagramE
         yield Report(OtaError.AUTH)
 
 
-def begin_update(invited: Invited, updater: Installer) -> DatagramExchange[bool]:
-    """What ``handle()`` does with an invitation: begin, answer, and wait a moment; False if it could not begin."""
+def begin_update(invited: Invited, updater: Installer, *, answers_after_begin: bool = True) -> DatagramExchange[bool]:
+    """What ``handle()`` does with an invitation: begin, answer, and wait a moment; False if it could not begin.
+
+    Args:
+        invited: the invitation.
+        updater: the device's own.
+        answers_after_begin: the core says ``ERR:`` where it cannot begin; up to 2.3 it said ``OK`` before it tried,
+            and nothing more.
+    """
     invitation = invited.invitation
+    if not answers_after_begin:
+        yield Send(encode_reply(Accepted()), invited.host)
     if not updater.begin(invitation.size, invitation.command):
         yield Report(OtaError.BEGIN)
-        yield Send(encode_reply(Refusal(updater.error_text())), invited.host)
+        if answers_after_begin:
+            yield Send(encode_reply(Refusal(updater.error_text())), invited.host)
         return False
-    yield Send(encode_reply(Accepted()), invited.host)
+    if answers_after_begin:
+        yield Send(encode_reply(Accepted()), invited.host)
     yield Sleep(CONNECT_DELAY_S)
     updater.set_md5(invitation.md5)
     return True
 
 
-def receive_image(size: int, updater: Installer) -> StreamExchange[bool]:
+def receive_image(
+    size: int,
+    updater: Installer,
+    *,
+    pause_before_ok_s: float = VERDICT_DELAY_S,
+    pause_after_ok_s: float = VERDICT_DELAY_S,
+) -> StreamExchange[bool]:
     """Take the image from the connection to the host; True once it is installed and the host has been told.
 
-    A host that falls silent leaves the device waiting for as long as the connection lasts (protocols §1.5).
+    A host that falls silent leaves the device waiting for as long as the connection lasts (protocols §1.5). Where it
+    returns False, the library calls ``onError(END)``; the caller does that here.
 
     Args:
         size: what the invitation announced; bytes beyond it are never read.
         updater: begun.
+        pause_before_ok_s: what this core waits before its last ``OK``.
+        pause_after_ok_s: what it waits before it closes.
     """
     received = 0
     while not updater.is_finished:
@@ -410,7 +480,7 @@ def receive_image(size: int, updater: Installer) -> StreamExchange[bool]:
     if not updater.end():
         yield Send(updater.error_text().encode("utf-8") + b"\n")
         return False
-    yield Sleep(VERDICT_DELAY_S)
+    yield Sleep(pause_before_ok_s)
     yield Send(b"OK")
-    yield Sleep(VERDICT_DELAY_S)
+    yield Sleep(pause_after_ok_s)
     return True

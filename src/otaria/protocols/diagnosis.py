@@ -1,4 +1,4 @@
-"""What a device's error means and what to do about it (protocols §4.1, §12; field.md §2)."""
+"""What a device's error means and what to do about it (protocols §4.1, §4.2, §12; field.md §2)."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ _REMEDIES: Final = {
     16: "The device knows no update of this kind: push a sketch without --filesystem.",
 }
 
+_ESP32_REMEDIES: Final = {
+    "Flash Write Failed": _REMEDIES[1],
+    "Flash Erase Failed": _REMEDIES[2],
+    "Flash Read Failed": _REMEDIES[3],
+    "Not Enough Space": "More came than was announced: push again.",
+    "Bad Size Given": "The image is larger than the slot it is meant for: build it smaller, or choose a partition "
+    "table with larger app partitions and flash it over the cable once.",
+    "Stream Read Timeout": "The device waited in vain for the next bytes: push again, closer to the access point if "
+    "you can.",
+    "MD5 Check Failed": _REMEDIES[7],
+    "Wrong Magic Byte": "The device does not take this file for a sketch: an ESP32 takes no compressed one, and a "
+    "file system is pushed with --filesystem.",
+    "Could Not Activate The Firmware": "The chip found the image unfit to start: it is built for another chip, or "
+    "damaged. Check it with 'otaria image inspect', and build it for this chip.",
+    "Partition Could Not be Found": "The device has no second app partition to write to, or none for a file system: "
+    "choose a partition table that has one and flash it over the cable once.",
+    "Bad Argument": _REMEDIES[16],
+    "Aborted": "The connection broke before everything had come: push again, closer to the access point if you can.",
+    "Decryption error": "The device takes this file for an encrypted sketch and has no key: an ESP32 takes no "
+    "compressed one, and a file system is pushed with --filesystem.",
+    "Signature Verification Failed": _REMEDIES[12],
+    "Wrong origin received!": "The page takes uploads only from a browser that has it open: upload to the address "
+    "under which the device knows itself.",
+}
+"""By the texts of an ESP32, which come without a number."""
+
+_TOO_LARGE: Final = frozenset({"Bad Size Given"})
+
 
 def remedy(code: int | None) -> str:
     """One or two sentences on what to do next; a general one where the number says nothing."""
@@ -53,5 +81,6 @@ def refusal(device: str, text: str) -> Refused:
     match = _CODE.search(text)
     code = int(match.group(1)) if match else None
     printable = "".join(letter if letter.isprintable() else "?" for letter in text.strip())[:200]
-    kind = DoesNotFit if code == _NO_SPACE else Refused
-    return kind(f"{device} refused the update: {printable}. {remedy(code)}", code=code)
+    kind = DoesNotFit if code == _NO_SPACE or printable in _TOO_LARGE else Refused
+    advice = _ESP32_REMEDIES.get(printable) or remedy(code)
+    return kind(f"{device} refused the update: {printable}. {advice}", code=code)

@@ -57,14 +57,19 @@ class Inbox:
             yield from self.more()
         return self._buffer[:length]
 
-    def line(self) -> StreamExchange[str]:
-        """One line without its end; CRLF and a lone LF both end it."""
-        while b"\n" not in self._buffer:
+    def line(self, end: bytes = b"\n") -> StreamExchange[str]:
+        """One line without its end, of which a CR before a lone LF is part.
+
+        Raises:
+            StreamEnded: the peer closed, or the line is too long.
+            StreamSilent: nothing came in time.
+        """
+        while end not in self._buffer:
             if len(self._buffer) > LONGEST_LINE:
                 raise StreamEnded
             yield from self.more()
-        line = self._take(self._buffer.index(b"\n") + 1)
-        return line.rstrip(b"\r\n").decode("latin-1")
+        line = self._take(self._buffer.index(end) + len(end)).removesuffix(end)
+        return (line.removesuffix(b"\r") if end == b"\n" else line).decode("latin-1")
 
     def until(self, delimiter: bytes) -> StreamExchange[tuple[bytes, bool]]:
         """A piece of what precedes the delimiter, and whether the delimiter came and was passed over.

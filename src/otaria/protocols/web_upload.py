@@ -1,11 +1,10 @@
-"""ESP8266HTTPUpdateServer, the upload by browser: the device's page and who fills in its form (protocols §3.1).
+"""HTTPUpdateServer, the upload by browser: the device's page and who fills in its form (protocols §3.1, §3.2).
 
 ``GET`` shows a page with two forms, ``POST`` takes a multipart body whose file parts go to the Updater as they
 arrive, ``OPTIONS`` answers what a script of another origin asks first. Success and failure both have status 200: the
-text tells.
+text tells. How strictly a form is read is told in :mod:`otaria.protocols.web_request`.
 
-The multipart reader is as strict as the core's: the boundary is everything after the first ``=`` of the content type,
-a part's name stands two characters behind the first ``=`` of its first line and the file name behind the next.
+A login is Basic; the Digest that the library understands, too, is not offered and not accepted here.
 """
 
 from __future__ import annotations
@@ -14,22 +13,17 @@ import base64
 import html
 import re
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from otaria.errors import ConnectionBroken, OutcomeUnknown, PasswordNeeded, ProtocolViolation, WrongPassword
 from otaria.protocols.arduino_push import Installer
 from otaria.protocols.diagnosis import refusal
 from otaria.protocols.exchange import Progress, Receive, Report, Send, StreamExchange
 from otaria.protocols.inbox import Inbox, StreamEnded, StreamSilent
+from otaria.protocols.web_request import WAIT_S, Request, read_body, read_request
 from otaria.wire.arduino_ota import Command, same_secret
 
-__all__ = ["Login", "UploadRoom", "WebUpdater", "upload_image"]
-
-REQUEST_TIMEOUT_S: Final = 5.0
-"""The core's wait for a request or for form data."""
-
-BUFFER_SIZE: Final = 2048
-"""The core hands file data to the sketch in pieces of this size."""
+__all__ = ["ESP32_PAGE", "ESP8266_PAGE", "Login", "PageDialect", "UploadRoom", "WebUpdater", "upload_image"]
 
 SUCCESS: Final = '<META http-equiv="refresh" content="15;URL=/">Update Success! Rebooting...'
 
@@ -62,14 +56,36 @@ button{{background:#4fb3cf;color:#08242d}}}}
 </form>
 <form method="POST" action="" enctype="multipart/form-data">
 <label for="filesystem">File system</label>
-<input id="filesystem" type="file" accept=".bin,.bin.gz" name="filesystem" required>
+<input id="filesystem" type="file" accept="{file_system_types}" name="filesystem" required>
 <button type="submit">Update file system</button>
 </form>
 </body>
 </html>
 """
 
-Headers: TypeAlias = dict[str, str]
+WRONG_ORIGIN: Final = "Update error: Wrong origin received!"
+
+
+@dataclass(frozen=True, slots=True)
+class PageDialect:
+    """What the cores' pages do differently.
+
+    Args:
+        file_system_types: the file names that the second form offers to choose from.
+        allows_other_origins: scripts of other pages may use it: ``OPTIONS`` is answered, and the answers say so.
+        checks_origin: an upload must come from the page itself: its ``Origin`` must be there and name the ``Host``.
+        line_end: behind the text of an error.
+    """
+
+    file_system_types: str
+    allows_other_origins: bool
+    checks_origin: bool
+    line_end: str
+
+
+ESP8266_PAGE: Final = PageDialect(".bin,.bin.gz", allows_other_origins=True, checks_origin=False, line_end="\n")
+ESP32_PAGE: Final = PageDialect(".bin,.bin.gz,.image", allows_other_origins=False, checks_origin=True, line_end="\r\n")
+"""Of core 3.3; the ones before it did not check the origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +96,14 @@ class Login:
     password: str
 
     @property
+    def encoded(self) -> str:
+        """Both as an ``Authorization`` header has them, in base64."""
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+
+    @property
     def basic(self) -> str:
         """The value of an ``Authorization`` header."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+        return f"Basic {self.encoded}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +112,6 @@ class UploadRoom:
 
     sketch: int
     file_system: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    minor: str
-    headers: Headers
-
-
-class _BadForm(Exception):
-    """The body is not a form that the core's parser takes."""
 
 
 class WebUpdater:
@@ -114,6 +123,7 @@ class WebUpdater:
         running: what runs now, shown on the page.
         path: where the page is.
         login: who may use it; None for anybody.
+        dialect: whose page it is.
     """
 
     def __init__(
@@ -124,12 +134,14 @@ class WebUpdater:
         running: str,
         path: str = "/update",
         login: Login | None = None,
+        dialect: PageDialect = ESP8266_PAGE,
     ) -> None:
         self._updater = updater
         self._name = name
         self._running = running
         self._path = path
-        self._login = login
+        self._login = login if login is not None and login.user and login.password else None
+        self._dialect = dialect
         # Recomputed only when a file part starts, as on the device: a POST without a file meets the last value.
         self._authenticated = False
         self._error_text = ""
@@ -137,156 +149,128 @@ class WebUpdater:
     def serve(self, room: UploadRoom) -> StreamExchange[bool]:
         """Answer one request; True where the device must restart now.
 
-        A peer that sends no request, or half of one, gets no answer.
+        A peer that sends no request, or half of one, or a form that the parser does not take, gets no answer.
         """
-        inbox = Inbox(REQUEST_TIMEOUT_S)
+        inbox = Inbox(WAIT_S)
         try:
-            request = yield from _read_request(inbox)
-            return (yield from self._answer(request, inbox, room))
-        except _BadForm:
-            yield from _respond(_Request("POST", "", "1", {}), 400, "Bad form.")
-            return False
+            request = yield from read_request(inbox)
+            takes_files = request.path == self._path and request.method == "POST"
+            upload = _Upload(self, request, room) if takes_files else None
+            complete = yield from read_body(inbox, request, upload)
         except (StreamEnded, StreamSilent):
             return False
+        return (yield from self._answer(request)) if complete else False
 
-    def _answer(self, request: _Request, inbox: Inbox, room: UploadRoom) -> StreamExchange[bool]:
-        if request.path != self._path:
-            yield from _respond(request, 404, f"Not found: {request.path}", content_type="text/plain")
-        elif request.method == "GET":
-            yield from self._show_page(request)
-        elif request.method == "OPTIONS":
-            yield from _respond(request, 200, "y", *_CROSS_ORIGIN)
-        elif request.method == "POST":
-            return (yield from self._take_form(request, inbox, room))
-        else:
-            yield from _respond(request, 404, f"Not found: {request.path}", content_type="text/plain")
+    def _answer(self, request: Request) -> StreamExchange[bool]:
+        if request.path == self._path:
+            if request.method == "GET":
+                yield from self._show_page(request)
+                return False
+            if request.method == "POST":
+                return (yield from self._conclude(request))
+            if request.method == "OPTIONS" and self._dialect.allows_other_origins:
+                yield from _respond(request, 200, "y", *_CROSS_ORIGIN)
+                return False
+        yield from _respond(request, 404, f"Not found: {request.path}", content_type="text/plain")
         return False
 
-    def _show_page(self, request: _Request) -> StreamExchange[None]:
-        if self._admits(request):
-            page = _PAGE.format(name=html.escape(self._name), running=html.escape(self._running))
+    def _show_page(self, request: Request) -> StreamExchange[None]:
+        if self._knows_login(request):
+            types = self._dialect.file_system_types
+            page = _PAGE.format(
+                name=html.escape(self._name), running=html.escape(self._running), file_system_types=types
+            )
             yield from _respond(request, 200, page)
         else:
             yield from _ask_login(request)
 
-    def _take_form(self, request: _Request, inbox: Inbox, room: UploadRoom) -> StreamExchange[bool]:
-        yield from self._read_parts(request, inbox, room)
+    def _conclude(self, request: Request) -> StreamExchange[bool]:
+        """The answer to a form; the Updater's own error decides, whatever this upload was."""
+        headers = _CROSS_ORIGIN if self._dialect.allows_other_origins else ()
         if not self._authenticated:
-            yield from _ask_login(request)
+            if self._dialect.checks_origin and self._login is None:
+                yield from _respond(request, 200, WRONG_ORIGIN, *headers)
+            else:
+                yield from _ask_login(request, *headers)
             return False
-        if self._error_text:
-            yield from _respond(request, 200, f"Update error: {self._error_text}\n", *_CROSS_ORIGIN)
+        if self._updater.error:
+            yield from _respond(request, 200, f"Update error: {self._error_text}", *headers)
             return False
-        yield from _respond(request, 200, SUCCESS, *_CROSS_ORIGIN)
+        yield from _respond(request, 200, SUCCESS, *headers)
         return True
 
-    def _read_parts(self, request: _Request, inbox: Inbox, room: UploadRoom) -> StreamExchange[None]:
-        content_type = request.headers.get("content-type", "")
-        if not content_type.startswith("multipart/") or "=" not in content_type:
-            return
-        delimiter = b"--" + content_type.partition("=")[2].replace('"', "").encode("latin-1")
-        yield from _expect_opening(inbox, delimiter)
-        while True:
-            name, is_file = yield from _part_head(inbox)
-            if is_file:
-                yield from self._take_file(request, inbox, room, name, delimiter)
-            else:
-                yield from _skip_value(inbox, delimiter)
-            closing = yield from inbox.line()
-            if closing.startswith("--"):
-                return
-
-    def _take_file(
-        self, request: _Request, inbox: Inbox, room: UploadRoom, name: str, delimiter: bytes
-    ) -> StreamExchange[None]:
-        self._start_upload(request, room, name)
-        received, ended = 0, False
-        inbox.timeout_s = None  # The core reads file data without a time-out while the client stays connected.
-        try:
-            while not ended:
-                piece, ended = yield from inbox.until(b"\r\n" + delimiter)
-                received += len(piece)
-                self._write(piece)
-                yield Report(Progress(received, received))
-        except StreamEnded:
-            self._updater.end()
-            raise
-        finally:
-            inbox.timeout_s = REQUEST_TIMEOUT_S
-        if self._may_write and not self._updater.end(even_if_remaining=True):
-            self._error_text = self._updater.error_text()
-
-    def _start_upload(self, request: _Request, room: UploadRoom, name: str) -> None:
+    def start_upload(self, request: Request, room: UploadRoom, name: str) -> None:
+        """A file part begins."""
         self._error_text = ""
-        self._authenticated = self._admits(request)
+        self._authenticated = self._knows_login(request) and self._comes_from_page(request)
         if not self._authenticated:
             return
         is_file_system = name == "filesystem"
         size = room.file_system if is_file_system else room.sketch
-        if not self._updater.begin(size, Command.FILESYSTEM if is_file_system else Command.FLASH):
-            self._error_text = self._updater.error_text()
+        begun = self._updater.begin(size, Command.FILESYSTEM if is_file_system else Command.FLASH)
+        if not begun and not is_file_system:
+            self._remember_error()
+
+    def write(self, content: bytes) -> None:
+        """A piece of the file."""
+        if self._may_go_on and self._updater.write(content) != len(content):
+            self._remember_error()
+
+    def end_upload(self) -> None:
+        """The file was complete; its size is what has arrived."""
+        if self._may_go_on and not self._updater.end(even_if_remaining=True):
+            self._remember_error()
+
+    def abort_upload(self) -> None:
+        """The peer is gone; where the file was complete by then, it stays installed."""
+        if self._authenticated:
+            self._updater.end()
 
     @property
-    def _may_write(self) -> bool:
+    def _may_go_on(self) -> bool:
         return self._authenticated and not self._error_text
 
-    def _write(self, content: bytes) -> None:
-        for offset in range(0, len(content), BUFFER_SIZE):
-            piece = content[offset : offset + BUFFER_SIZE]
-            if self._may_write and self._updater.write(piece) != len(piece):
-                self._error_text = self._updater.error_text()
+    def _remember_error(self) -> None:
+        self._error_text = self._updater.error_text() + self._dialect.line_end
 
-    def _admits(self, request: _Request) -> bool:
-        if self._login is None or not (self._login.user and self._login.password):
+    def _knows_login(self, request: Request) -> bool:
+        if self._login is None:
             return True
-        return same_secret(request.headers.get("authorization", ""), self._login.basic)
+        sent = request.headers.get("authorization", "")
+        return sent.startswith("Basic") and same_secret(sent.removeprefix("Basic").strip(), self._login.encoded)
+
+    def _comes_from_page(self, request: Request) -> bool:
+        if not self._dialect.checks_origin:
+            return True
+        return request.headers.get("origin", "") == f"http://{request.headers.get('host', '')}"
 
 
-def _read_request(inbox: Inbox) -> StreamExchange[_Request]:
-    words = (yield from inbox.line()).split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise StreamEnded
-    headers: Headers = {}
-    while line := (yield from inbox.line()):
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return _Request(words[0], words[1].partition("?")[0], words[2][-1], headers)
+class _Upload:
+    """One request's files on their way to the page."""
+
+    def __init__(self, page: WebUpdater, request: Request, room: UploadRoom) -> None:
+        self._page = page
+        self._request = request
+        self._room = room
+
+    def start(self, name: str) -> None:
+        self._page.start_upload(self._request, self._room, name)
+
+    def write(self, content: bytes) -> None:
+        self._page.write(content)
+
+    def end(self) -> None:
+        self._page.end_upload()
+
+    def aborted(self) -> None:
+        self._page.abort_upload()
 
 
-def _expect_opening(inbox: Inbox, delimiter: bytes) -> StreamExchange[None]:
-    """The first line is the delimiter; up to two empty lines before it are tolerated."""
-    for _ in range(3):
-        line = yield from inbox.line()
-        if line.encode("latin-1") == delimiter:
-            return
-        if line:
-            break
-    raise _BadForm
-
-
-def _part_head(inbox: Inbox) -> StreamExchange[tuple[str, bool]]:
-    """Read a part's header lines: its name, and whether it is a file."""
-    disposition = yield from inbox.line()
-    if not disposition.lower().startswith("content-disposition:") or "=" not in disposition:
-        raise _BadForm
-    first, _, second = disposition.partition("=")[2].partition("=")
-    name = first[1:].partition('"')[0]
-    while (yield from inbox.line()):
-        pass
-    return name, bool(second)
-
-
-def _skip_value(inbox: Inbox, delimiter: bytes) -> StreamExchange[None]:
-    ended = False
-    while not ended:
-        _, ended = yield from inbox.until(b"\r\n" + delimiter)
-
-
-_REASONS: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
+_REASONS: Final = {200: "OK", 401: "Unauthorized", 404: "Not Found"}
 
 
 def _respond(
-    request: _Request, status: int, body: str, *headers: tuple[str, str], content_type: str = "text/html"
+    request: Request, status: int, body: str, *headers: tuple[str, str], content_type: str = "text/html"
 ) -> StreamExchange[None]:
     content = body.encode("utf-8")
     lines = [("Content-Type", content_type), *headers, ("Content-Length", str(len(content))), ("Connection", "close")]
@@ -294,9 +278,9 @@ def _respond(
     yield Send(f"HTTP/1.{request.minor} {status} {_REASONS[status]}\r\n{head}\r\n".encode("latin-1") + content)
 
 
-def _ask_login(request: _Request) -> StreamExchange[None]:
+def _ask_login(request: Request, *headers: tuple[str, str]) -> StreamExchange[None]:
     login = ("WWW-Authenticate", 'Basic realm="Login Required"')
-    yield from _respond(request, 401, "401 Unauthorized", login)
+    yield from _respond(request, 401, "", *headers, login)
 
 
 # -------------------------------------------------------------------------------------------- the browser
@@ -374,10 +358,11 @@ def _form_around(field: str, boundary: str) -> tuple[bytes, bytes]:
 
 
 def _upload_request(host: str, path: str, boundary: str, length: int, login: Login | None) -> bytes:
-    """No ``Origin``, which newer ESP32 pages compare, and no ``Expect``, which no page answers."""
+    """The ``Origin`` is the page's own, without which newer ESP32 pages refuse; no page answers an ``Expect``."""
     authorization = [] if login is None else [("Authorization", login.basic)]
     lines = [
         ("Host", host),
+        ("Origin", f"http://{host}"),
         ("User-Agent", "otaria"),
         *authorization,
         ("Content-Type", f"multipart/form-data; boundary={boundary}"),

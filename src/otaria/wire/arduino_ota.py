@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, TypeAlias
 
 from otaria.errors import ProtocolViolation
-from otaria.units import Md5
+from otaria.units import Md5, Sha256
 
 __all__ = [
+    "ESP32_LONGEST_NUMBER",
     "ESP32_PORT",
     "ESP8266_PORT",
     "Accepted",
@@ -40,7 +42,9 @@ __all__ = [
     "parse_invitation",
     "parse_reply",
     "pbkdf2_response",
+    "response_of",
     "stored_password",
+    "stored_sha256",
 ]
 
 ESP8266_PORT: Final = 8266
@@ -54,6 +58,9 @@ WHITE_SPACE: Final = " \t\n\v\f\r"
 
 LONGEST_NUMBER: Final = 15
 """The device reads at most this many digits; a longer run of digits counts as zero (protocols §1.3)."""
+
+ESP32_LONGEST_NUMBER: Final = 14
+"""On an ESP32 the fifteenth digit is one too many."""
 
 DEVICE_TEXT: Final = "latin-1"
 """A device takes bytes as they come and checks none of them; here each one is a character."""
@@ -183,17 +190,18 @@ def parse_reply(datagram: bytes) -> Reply:
 class _DeviceReader:
     """Reads a datagram the way the device's own few lines do, quirks included (protocols §1.3)."""
 
-    def __init__(self, datagram: bytes) -> None:
+    def __init__(self, datagram: bytes, longest_number: int = LONGEST_NUMBER) -> None:
         self._rest = datagram
+        self._longest_number = longest_number
 
     def number(self) -> int:
         """Skip spaces, take up to 15 digits. Nothing there reads as 0, and so does a 16th digit."""
         rest = self._rest.lstrip(b" ")
         digits = 0
-        while digits < len(rest) and rest[digits : digits + 1].isdigit() and digits <= LONGEST_NUMBER:
+        while digits < len(rest) and rest[digits : digits + 1].isdigit() and digits <= self._longest_number:
             digits += 1
         self._rest = rest[digits:]
-        return int(rest[:digits]) if 0 < digits <= LONGEST_NUMBER else 0
+        return int(rest[:digits]) if 0 < digits <= self._longest_number else 0
 
     def skip(self) -> None:
         """Pass over one character, whatever it is."""
@@ -206,14 +214,24 @@ class _DeviceReader:
         return taken.decode(DEVICE_TEXT)
 
 
-def parse_invitation(datagram: bytes) -> Invitation | None:
-    """Read an invitation as an ESP8266 does; None for a datagram that it silently ignores.
+def parse_invitation(
+    datagram: bytes,
+    *,
+    commands: Collection[int] = (Command.FLASH, Command.FILESYSTEM),
+    longest_number: int = LONGEST_NUMBER,
+) -> Invitation | None:
+    """Read an invitation as a device does, by default an ESP8266; None for a datagram that it silently ignores.
 
     Garbage reads as command 0 with port 0 and size 0, and is dropped because its digest has not 32 characters.
+
+    Args:
+        datagram: what came.
+        commands: those that this device takes.
+        longest_number: how many digits it reads.
     """
-    reader = _DeviceReader(datagram)
+    reader = _DeviceReader(datagram, longest_number)
     command = reader.number()
-    if command not in (Command.FLASH, Command.FILESYSTEM):
+    if command not in commands:
         return None
     port, size = reader.number(), reader.number()
     reader.skip()
@@ -221,20 +239,32 @@ def parse_invitation(datagram: bytes) -> Invitation | None:
     return Invitation(command, port & 0xFFFF, size, md5) if len(md5) == 32 else None
 
 
-def parse_credentials(datagram: bytes) -> Credentials | None:
-    """Read the answer to a challenge as an ESP8266 does; None where it would fall back to idle without a word."""
+def parse_credentials(datagram: bytes, scheme: Scheme = Scheme.MD5) -> Credentials | None:
+    """Read the answer to a challenge as a device does; None where it would fall back to idle without a word."""
+    length = next(length for length, of_scheme in _NONCE_LENGTHS.items() if of_scheme is scheme)
     reader = _DeviceReader(datagram)
     if reader.number() != Command.AUTH:
         return None
     reader.skip()
     cnonce = reader.until(b" ")
     response = reader.until(b"\n")
-    return Credentials(cnonce, response) if len(cnonce) == 32 and len(response) == 32 else None
+    return Credentials(cnonce, response) if len(cnonce) == len(response) == length else None
 
 
 def stored_password(password: str) -> Md5:
     """What ``setPassword`` keeps on the device; whoever has it can authenticate, so treat it as the password."""
     return Md5(hashlib.md5(password.encode("utf-8")).hexdigest())  # noqa: S324 - the device's protocol
+
+
+def stored_sha256(password: str) -> Sha256:
+    """What ``setPassword`` keeps on an ESP32 from core 3.3.1 on; as good as the password to whoever has it."""
+    return Sha256(hashlib.sha256(password.encode("utf-8")).hexdigest())
+
+
+def response_of(scheme: Scheme, stored: str, nonce: str, cnonce: str) -> str:
+    """The proof by either scheme."""
+    respond = md5_response if scheme is Scheme.MD5 else pbkdf2_response
+    return respond(stored, nonce, cnonce)
 
 
 def md5_response(stored: str, nonce: str, cnonce: str) -> str:

@@ -28,6 +28,8 @@ __all__ = [
 LONGEST_TEXT: Final = 256
 """Characters kept of a free-text header. The longest version strings seen in the field are below 64."""
 
+_ACCESS_POINT_BIT: Final = 0x02
+
 LARGEST_NUMBER: Final = 1 << 32
 """No size on these chips needs more than 32 bits."""
 
@@ -64,7 +66,7 @@ class CheckIn:
         chip_size: real size of the flash chip.
         sdk_version: free text.
         version: what the sketch calls itself; None where it passes no version.
-        ap_mac: the access point's MAC, as sent.
+        ap_mac: the access point's MAC, as sent; derived from the station's where it is not given.
         chip_id: decimal chip id; None before core 2.6 and on ESP32.
         sketch_sha256: upper-case digest that ESP32 sends; it leaves out the appended digest, so it is not the
             file's own SHA-256.
@@ -159,22 +161,56 @@ def _read_mode(word: str) -> Mode:
         raise BadInput(f"The device asks for mode {word!r}; the modes are {known}.") from None
 
 
-def request_headers(check_in: CheckIn) -> list[tuple[str, str]]:
-    """The headers by which an ESP8266 describes itself, in the order in which the core sends them."""
+def request_headers(
+    check_in: CheckIn, *, sends_chip_id: bool = True, sends_sketch_md5: bool = True
+) -> list[tuple[str, str]]:
+    """The headers by which a device describes itself, in the order in which its core sends them (protocols §2.1, §2.3).
+
+    Args:
+        check_in: what it has to tell.
+        sends_chip_id: an ESP8266's core does since 2.6.
+        sends_sketch_md5: an ESP8266's core does since 2.4.
+    """
+    if check_in.family is not ChipFamily.ESP8266:
+        return _esp32_headers(check_in)
     optional = [] if check_in.version is None else [("x-ESP8266-version", check_in.version)]
     chip_id = check_in.mac.chip_id if check_in.chip_id is None else check_in.chip_id
-    return [
-        ("x-ESP8266-Chip-ID", str(chip_id)),
+    lines = [
+        ("x-ESP8266-Chip-ID", str(chip_id) if sends_chip_id else None),
         ("x-ESP8266-STA-MAC", check_in.mac),
-        ("x-ESP8266-AP-MAC", check_in.ap_mac or check_in.mac),
+        ("x-ESP8266-AP-MAC", check_in.ap_mac or _access_point(check_in.mac)),
         ("x-ESP8266-free-space", str(check_in.free_space)),
         ("x-ESP8266-sketch-size", str(check_in.sketch_size)),
-        ("x-ESP8266-sketch-md5", check_in.sketch_md5 or ""),
+        ("x-ESP8266-sketch-md5", (check_in.sketch_md5 or "") if sends_sketch_md5 else None),
         ("x-ESP8266-chip-size", str(check_in.chip_size)),
         ("x-ESP8266-sdk-version", check_in.sdk_version),
         ("x-ESP8266-mode", check_in.mode.value),
         *optional,
     ]
+    return [(name, value) for name, value in lines if value is not None]
+
+
+def _esp32_headers(check_in: CheckIn) -> list[tuple[str, str]]:
+    """An ESP32 leaves out what it cannot tell."""
+    lines = [
+        ("Cache-Control", "no-cache"),
+        ("x-ESP32-STA-MAC", check_in.mac),
+        ("x-ESP32-AP-MAC", check_in.ap_mac or _access_point(check_in.mac)),
+        ("x-ESP32-free-space", str(check_in.free_space)),
+        ("x-ESP32-sketch-size", str(check_in.sketch_size)),
+        ("x-ESP32-sketch-md5", check_in.sketch_md5),
+        ("x-ESP32-sketch-sha256", check_in.sketch_sha256),
+        ("x-ESP32-chip-size", str(check_in.chip_size)),
+        ("x-ESP32-sdk-version", check_in.sdk_version),
+        ("x-ESP32-mode", check_in.mode.value),
+        ("x-ESP32-version", check_in.version),
+    ]
+    return [(name, value) for name, value in lines if value is not None]
+
+
+def _access_point(mac: MacAddress) -> str:
+    """The station's MAC with the locally-administered bit set."""
+    return f"{int(mac[:2], 16) | _ACCESS_POINT_BIT:02X}{mac[2:]}"
 
 
 def serve_headers(*, file_name: str, size: int, md5: Md5, version: str | None) -> list[tuple[str, str]]:

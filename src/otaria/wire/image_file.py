@@ -21,7 +21,7 @@ from typing import Final
 
 from otaria.errors import NotAnImage
 from otaria.units import MIB, ByteCount, FlashOffset, Md5, Sha256, human_size, round_up
-from otaria.wire import esp_image
+from otaria.wire import esp32_image, esp_image
 from otaria.wire.chips import ChipFamily
 from otaria.wire.esp_image import APP_OFFSET, Esp8266Image, FlashMode, chip_family
 from otaria.wire.layouts import SECTOR_SIZE
@@ -37,10 +37,6 @@ SIGNATURE_LENGTHS: Final = (128, 256, 384, 512)
 _UNPACKING_STEP: Final = 64
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _WORD: Final = struct.Struct("<I")
-_ESP32_HEADER_SIZE: Final = 24
-_ESP32_HASH_APPENDED_OFFSET: Final = 23
-_SEGMENT: Final = struct.Struct("<II")
-_SHA256_SIZE: Final = 32
 _PADDING: Final = frozenset({b"\x00", b"\xff"})
 
 
@@ -165,34 +161,15 @@ def _check_undamaged(image: Esp8266Image) -> None:
 
 
 def _read_esp32_sketch(content: bytes) -> ImageFile:
-    size = _esp32_size(content)
-    # An ESP32 installs the file as it is. Whether it counts a trailer as part of the sketch differs (protocols §8.2).
-    installed = frozenset(_md5(piece) for piece in (content, content[:size]))
-    family = chip_family(content)
-    return replace(_as_sent(content, ImageKind.SKETCH, content[:size]), family=family, installed_md5s=installed)
-
-
-def _esp32_size(content: bytes) -> int:
-    """Where an ESP32 image ends, appended digest included (protocols §6.4).
-
-    Raises:
-        NotAnImage: the file ends earlier, or the digest is not that of what stands before it.
-    """
-    position = _ESP32_HEADER_SIZE
-    for _ in range(content[1]):
-        header = content[position : position + _SEGMENT.size].ljust(_SEGMENT.size, b"\0")
-        position += _SEGMENT.size + _SEGMENT.unpack(header)[1]
-    end_of_digested = (position | 0x0F) + 1
-    has_digest = content[_ESP32_HASH_APPENDED_OFFSET] == 1
-    end = end_of_digested + (_SHA256_SIZE if has_digest else 0)
-    if len(content) < end:
-        raise NotAnImage(
-            f"The ESP32 image is cut off: {len(content)} bytes are there, {end} belong to it. "
-            "Build it or fetch it again."
-        )
-    if has_digest and hashlib.sha256(content[:end_of_digested]).digest() != content[end_of_digested:end]:
+    image = esp32_image.parse(content)
+    if not image.digest_holds:
         raise NotAnImage("The ESP32 image's SHA-256 does not match its content: the file is damaged. Build it again.")
-    return end
+    if not image.checksum_holds:
+        raise NotAnImage("The ESP32 image's checksum does not match its content: the file is damaged. Build it again.")
+    # An ESP32 installs the file as it is. Whether it counts a trailer as part of the sketch differs (protocols §8.2).
+    installed = frozenset(_md5(piece) for piece in (content, content[: image.size]))
+    as_sent = _as_sent(content, ImageKind.SKETCH, content[: image.size])
+    return replace(as_sent, family=image.header.family, installed_md5s=installed)
 
 
 def _unpack(content: bytes) -> tuple[bytes, bytes]:
