@@ -312,24 +312,24 @@ def _push(order: Order, notes: Notes) -> None:
     notes.line("INFO", f"{target} installed it and restarts now.")
 
 
-def _family(content: bytes, *, filesystem: bool) -> ChipFamily | None:
-    kind = ImageKind.FILESYSTEM if filesystem else ImageKind.SKETCH
-    return read_image_file(content, kind).family
+def _family(content: bytes, *, filesystem: bool) -> ChipFamily:
+    """The chip that the image is for; ESP8266 where it does not say."""
+    try:
+        image = read_image_file(content, ImageKind.FILESYSTEM if filesystem else ImageKind.SKETCH)
+    except NotAnImage:  # the check that follows says so, with the file's name
+        return ChipFamily.ESP8266
+    return image.family or ChipFamily.ESP8266
 
 
 def _usual_port(content: bytes, *, filesystem: bool) -> int:
     """Each core's espota.py has the port of its own chips; this one takes the image's word for the chip."""
-    try:
-        family = _family(content, filesystem=filesystem)
-    except NotAnImage:
-        family = None
-    return ESP8266_PORT if family in (None, ChipFamily.ESP8266) else ESP32_PORT
+    return ESP8266_PORT if _family(content, filesystem=filesystem) is ChipFamily.ESP8266 else ESP32_PORT
 
 
 def _check(content: bytes, order: Order, target: Target) -> None:
     """Refuse what would fail or brick; a port that says nothing about the chip leaves that to the device."""
     by_port = {ESP8266_PORT: ChipFamily.ESP8266, ESP32_PORT: ChipFamily.ESP32}
-    family = by_port.get(target.port) or _family(content, filesystem=order.filesystem) or ChipFamily.ESP8266
+    family = by_port.get(target.port) or _family(content, filesystem=order.filesystem)
     try:
         check_before_push(content, order.file.name, family=family, filesystem=order.filesystem)
     except Refused as error:

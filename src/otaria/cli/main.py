@@ -12,20 +12,6 @@ from cyclopts.config import Env
 from rich.console import Console
 from rich.text import Text
 
-from otaria.cli import (
-    applications,
-    demo,
-    devices,
-    discover,
-    espota,
-    image,
-    keys,
-    push,
-    rehearse,
-    releases,
-    serve,
-    virtual,
-)
 from otaria.errors import BadInput, OtariaError
 
 __all__ = ["app", "main", "run"]
@@ -46,19 +32,20 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-app.command(push.push, name="push")
-app.command(discover.discover, name="discover")
-app.command(discover.arduino_discovery, name="arduino-discovery")
-app.command(espota.espota, name="espota", help_flags=[], version_flags=[])
-app.command(image.app)
-app.command(keys.app)
-app.command(rehearse.rehearse, name="rehearse")
-app.command(serve.serve, name="serve")
-app.command(applications.app)
-app.command(releases.app)
-app.command(devices.app)
-app.command(virtual.app)
-app.command(demo.demo, name="demo")
+# Named, not imported: server and database take half a second to load, and a push needs neither.
+app.command("otaria.cli.push:push", name="push")
+app.command("otaria.cli.discover:discover", name="discover")
+app.command("otaria.cli.discover:arduino_discovery", name="arduino-discovery")
+app.command("otaria.cli.espota:espota", name="espota", help_flags=[], version_flags=[])
+app.command("otaria.cli.image:app", name="image")
+app.command("otaria.cli.keys:app", name="keys")
+app.command("otaria.cli.rehearse:rehearse", name="rehearse")
+app.command("otaria.cli.serve:serve", name="serve")
+app.command("otaria.cli.applications:app", name="application")
+app.command("otaria.cli.releases:app", name="release")
+app.command("otaria.cli.devices:app", name="device")
+app.command("otaria.cli.virtual:app", name="virtual")
+app.command("otaria.cli.demo:demo", name="demo")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,8 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, the error's own (see ``otaria.errors``), 130 after Ctrl-C, 141 where nobody reads on.
     """
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0].startswith("-"):
+        _load_commands()
     try:
-        code = app(arguments)
+        code = app(words)
         sys.stdout.flush()
     except OtariaError as error:
         return render(error)
@@ -91,6 +81,12 @@ def render(error: OtariaError) -> int:
     console = Console(stderr=True)
     console.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=not console.is_terminal)
     return error.exit_code
+
+
+def _load_commands() -> None:
+    """Import every command: the help of the whole program says a sentence about each."""
+    for name in app:
+        app[name]
 
 
 def _usage_error(mistake: CycloptsError) -> BadInput:

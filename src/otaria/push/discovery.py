@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -35,7 +36,7 @@ LOOK_UP_TIMEOUT_S: Final = 3.0
 """For one device to say all about itself. An ESP8266 answers within a second unless its loop() is busy."""
 
 STILL_THERE_EVERY_S: Final = 30.0
-"""Between two looks at a known device. It is asked only once its address has expired, after two minutes."""
+"""Between two looks at an announced device. It is asked only once its address has expired, after two minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,14 @@ class Neighbourhood:
 
         Args:
             report: called in the event loop.
-            check_every_s: seconds between two looks at each known device.
+            check_every_s: seconds between two looks at each announced device.
         """
         async with asyncio.TaskGroup() as group:
             watch = _Watch(self._responder.zeroconf, group, report)
             async with AsyncServiceBrowser(self._responder.zeroconf, SERVICE, handlers=[watch.changed]):
                 while True:
                     await asyncio.sleep(check_every_s)
-                    watch.check_known()
+                    watch.check_all()
 
 
 @contextlib.asynccontextmanager
@@ -144,21 +145,27 @@ async def find_devices(seconds: float, *, interface: str | None = None) -> list[
 
 
 def _responder(interface: str | None) -> AsyncZeroconf:
-    if interface is not None:
-        try:
-            ipaddress.IPv4Address(interface)
-        except ValueError:
-            raise BadInput(
-                f"{interface!r} is no IPv4 address; give the one that this machine has on the devices' network."
-            ) from None
     try:
         if interface is None:
             return AsyncZeroconf(ip_version=IPVersion.V4Only)
+        _check_interface(interface)
         return AsyncZeroconf(interfaces=[interface], ip_version=IPVersion.V4Only)
     except (OSError, RuntimeError) as error:
         where = "any network interface" if interface is None else f"the interface {interface}"
         reason = os_reason(error) if isinstance(error, OSError) else str(error)
         raise Unreachable(f"Cannot listen for devices on {where} ({reason}). Is this machine online there?") from error
+
+
+def _check_interface(interface: str) -> None:
+    """Find out whether this machine has the address; the library would leave a socket open where it has not."""
+    try:
+        ipaddress.IPv4Address(interface)
+    except ValueError:
+        raise BadInput(
+            f"{interface!r} is no IPv4 address; give the one that this machine has on the devices' network."
+        ) from None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((interface, 0))
 
 
 class _Watch:
@@ -174,6 +181,7 @@ class _Watch:
         self._responder = responder
         self._group = group
         self._report = report
+        self._names: set[str] = set()
         self._known: dict[str, AnnouncedDevice] = {}
         self._questions: dict[str, asyncio.Task[None]] = {}
 
@@ -182,18 +190,19 @@ class _Watch:
         del zeroconf, service_type
         self._drop_question(name)
         if state_change is ServiceStateChange.Removed:
+            self._names.discard(name)
             self._lose(name)
-        else:
+        elif name in self._names or len(self._names) < MOST_DEVICES:
+            self._names.add(name)
             self._ask(name)
 
-    def check_known(self) -> None:
-        """Ask again for every device that is known and not being asked for."""
-        for name in self._known.keys() - self._questions.keys():
+    def check_all(self) -> None:
+        """Ask again for every name that is announced, also for those that are gone: one may be switched on again."""
+        for name in self._names - self._questions.keys():
             self._ask(name)
 
     def _ask(self, name: str) -> None:
-        if name in self._known or len(self._known.keys() | self._questions.keys()) < MOST_DEVICES:
-            self._questions[name] = self._group.create_task(self._look_up(name))
+        self._questions[name] = self._group.create_task(self._look_up(name))
 
     def _drop_question(self, name: str) -> None:
         question = self._questions.pop(name, None)

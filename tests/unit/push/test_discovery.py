@@ -8,8 +8,10 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from zeroconf import DNSOutgoing, DNSPointer, ServiceInfo
-from zeroconf.asyncio import AsyncZeroconf
+from zeroconf import ServiceInfo
+from zeroconf._dns import DNSPointer
+from zeroconf._protocol.outgoing import DNSOutgoing
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from otaria.errors import BadInput, Unreachable
 from otaria.push import discovery
@@ -65,7 +67,7 @@ def say_once(out: DNSOutgoing) -> None:
             voice.sendto(packet, ("224.0.0.251", 5353))
 
 
-def last_words(device: ServiceInfo) -> DNSOutgoing:
+def all_at_once(device: ServiceInfo) -> DNSOutgoing:
     """All that a device says of itself, in one packet."""
     out = DNSOutgoing(RESPONSE)
     for record in (device.dns_pointer(), device.dns_service(), device.dns_text(), *device.dns_addresses()):
@@ -144,9 +146,11 @@ async def test_a_device_that_lost_its_power_is_gone_without_a_goodbye() -> None:
     device = announcement(name, ttl=1)
     device.other_ttl = 4500
     async with watching(name, check_every_s=0.2) as watch:
-        say_once(last_words(device))
+        say_once(all_at_once(device))
         assert isinstance(await watch.next(), Seen)
         assert isinstance(await watch.next(), Gone)
+        say_once(all_at_once(device))  # and here it is switched on again
+        assert isinstance(await watch.next(), Seen)
 
 
 async def test_hostile_texts_are_kept_as_they_are_and_bytes_that_are_no_text_are_written_out() -> None:
@@ -178,7 +182,11 @@ async def test_names_that_nobody_could_ask_for_are_passed_over() -> None:
 async def test_no_more_devices_are_followed_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "MOST_DEVICES", 0)
     name = unique_name()
-    async with watching(name) as watch, announced(announcement(name)), announced(announcement(unique_name())):
+    async with watching(name) as watch, announced(announcement(name)):
+        async with asyncio.timeout(DEADLINE_S), AsyncZeroconf(interfaces=[HERE]) as stranger:
+            heard = AsyncServiceInfo(SERVICE, f"{name}.{SERVICE}")
+            while not await heard.async_request(stranger.zeroconf, 500):
+                pass
         assert watch.quiet
 
 
