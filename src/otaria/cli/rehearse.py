@@ -182,12 +182,19 @@ def _members(name: str, scene: Scene, rehearsals: Sequence[Rehearsal]) -> dict[s
         "layout": scene.specimen.layout.name,
         "running_size": len(scene.specimen.running),
         "assumptions": scene.assumptions,
-        "rehearsals": [msgspec.to_builtins(rehearsal, enc_hook=str) for rehearsal in rehearsals],
+        "rehearsals": [_members_of(rehearsal) for rehearsal in rehearsals],
     }
+
+
+def _members_of(rehearsal: Rehearsal) -> dict[str, Any]:
+    members: dict[str, Any] = msgspec.to_builtins(rehearsal, enc_hook=str)
+    window = None if rehearsal.copy is None else msgspec.to_builtins(rehearsal.copy.brick_window)
+    return members | {"brick_window": window}
 
 
 _COMING: Final = {
     Verdict.BRICKS: "would be bricked",
+    Verdict.HANGS: "would hang until its power is cut",
     Verdict.LOOPS: "would get it again and again",
     Verdict.REFUSED: "would refuse it",
 }

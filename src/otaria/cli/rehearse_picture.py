@@ -54,6 +54,7 @@ _VERDICT_COLOURS: Final = {
     Verdict.INSTALLS: "green",
     Verdict.REFUSED: "yellow",
     Verdict.LOOPS: "bold yellow",
+    Verdict.HANGS: "bold red",
     Verdict.BRICKS: "bold red",
 }
 
@@ -201,7 +202,7 @@ def _by_way(rehearsals: Sequence[Rehearsal]) -> Table:
             _checked_by(rehearsal),
             _spare(rehearsal.space.spare),
             "-" if copy is None else f"{copy.work.operations} operations",
-            "-" if copy is None else _span(copy.work.duration),
+            "-" if copy is None else _span(copy.brick_window),
         )
     return table
 

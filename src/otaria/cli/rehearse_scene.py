@@ -10,7 +10,7 @@ from otaria.cli.fleet_data import open_fleet
 from otaria.device.core_version import Core
 from otaria.device.rehearsal_images import installed_variant, stand_in
 from otaria.device.rehearsal_scene import Specimen
-from otaria.errors import BadInput, Denied, NoSuchThing, NotAnImage, OtariaError, WrongChip
+from otaria.errors import BadInput, Denied, NoSuchThing, NotAnImage, WrongChip
 from otaria.fleet.model import Image
 from otaria.service.devices import require_device
 from otaria.units import MacAddress, human_size, round_up
@@ -122,18 +122,13 @@ def _known(choice: DeviceChoice) -> _Known:
 
 
 def _by_headers(path: Path) -> _Known:
+    content = read_file(path)
     try:
-        said = parse_check_in(_headers(read_file(path).decode("latin-1")))
-        return _by_check_in(said)
+        return _by_check_in(parse_check_in(_headers(content.decode("latin-1"))))
+    except WrongChip as error:
+        raise WrongChip(f"{path}: {error}") from error
     except (BadInput, Denied) as error:
-        raise _about(path, error) from error
-
-
-def _about(path: Path, error: OtariaError) -> OtariaError:
-    """The error with the file's name, unless it says it already."""
-    if str(path) in str(error):
-        return error
-    return WrongChip(f"{path}: {error}") if isinstance(error, WrongChip) else BadInput(f"{path}: {error}")
+        raise BadInput(f"{path}: {error}") from error
 
 
 def _headers(text: str) -> list[tuple[str, str]]:

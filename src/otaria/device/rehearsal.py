@@ -50,6 +50,8 @@ class Verdict(StrEnum):
     """The device says no and keeps what it has."""
     LOOPS = "loops"
     """The device runs, and what it reports is not this image: a server offers it again and again."""
+    HANGS = "hangs"
+    """Its bootloader copies for ever, and somebody has to take its power away."""
     BRICKS = "bricks"
     """Nothing starts any more."""
 
@@ -139,9 +141,11 @@ class _Trial:
     specimen: Specimen
     way: Way
 
-    @property
-    def apps(self) -> Apps:
-        return Apps(self.specimen.running, self.candidate.plain)
+    def apps(self, machine: Machine) -> Apps:
+        """What to tell old and new by; a file that nobody can look into is told by what it came to on the device."""
+        if self.candidate.image is not None:
+            return Apps(self.specimen.running, self.candidate.plain)
+        return Apps(self.specimen.running, machine.flash.read(0, machine.sketch_size) if machine.running else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,9 @@ class _Reported:
         )
 
 
+_UNTOLD: Final = Apps(b"", b"")
+
+
 @dataclass(slots=True)
 class _Course:
     """How the update goes when nothing comes between.
@@ -179,6 +186,7 @@ class _Course:
         restart: the start that installs; None where the file was refused.
         after: what the device says after a power cycle; None where nothing runs.
         left: what runs then.
+        apps: what that was told by.
     """
 
     before: _Reported
@@ -188,6 +196,7 @@ class _Course:
     restart: Boot | None = None
     after: _Reported | None = None
     left: Left = Left.BRICKED
+    apps: Apps = _UNTOLD
 
 
 def rehearse(
@@ -234,8 +243,9 @@ def _undisturbed(trial: _Trial) -> _Course:
     if course.refusal is None:
         watch(machine, restart, lambda moment: course.copying.append(moment.operation))
     machine.power_on(POWER_ON_NOISE)
-    course.after = _Reported.by(machine, trial) if machine.running else None
-    course.left = trial.apps.left(machine)
+    course.apps = trial.apps(machine)
+    course.left = course.apps.left(machine)
+    course.after = None if course.left is Left.BRICKED else _Reported.by(machine, trial)
     return course
 
 
@@ -251,7 +261,7 @@ def _disturbed(trial: _Trial, course: _Course, cuts: int | None, on_progress: Ca
         if number not in chosen:
             return
         for accident, tally in tallies:
-            tally.update(_left_by(accident, moment, share, trial.apps) for share in SHARES)
+            tally.update(_left_by(accident, moment, share, course.apps) for share in SHARES)
         done += 1
         on_progress(done, len(chosen))
 
@@ -341,6 +351,8 @@ def _verdict(trial: _Trial, course: _Course) -> Verdict:
         return Verdict.REFUSED
     if course.left is Left.BRICKED:
         return Verdict.BRICKS
+    if course.restart is not None and course.restart.outcome is BootOutcome.HANGS:
+        return Verdict.HANGS
     known = course.left is Left.NEW if trial.candidate.image is None else _recognised(trial, course)
     return Verdict.INSTALLS if known else Verdict.LOOPS
 
@@ -388,12 +400,13 @@ def _why_looping(_trial: _Trial, course: _Course) -> str:
     return f"It starts, but the device reports sketch-MD5 {md5}, which is none of this image's: it gets it again."
 
 
+def _why_hanging(_trial: _Trial, _course: _Course) -> str:
+    return "The device takes it, and its bootloader copies for ever: only when its power is cut does it start again."
+
+
 def _why_bricked(_trial: _Trial, course: _Course) -> str:
-    restart = course.restart
-    if restart is not None and restart.running:
+    if course.restart is not None and course.restart.running:
         return "The device takes it, starts once more, and after the next power cycle never again: only a cable helps."
-    if restart is not None and restart.outcome is BootOutcome.HANGS:
-        return "The device takes it, and its bootloader copies for ever; after a power cycle nothing starts any more."
     return "The device takes it and never starts again: only flashing over the cable brings it back."
 
 
@@ -401,5 +414,6 @@ _EXPLANATIONS: Final[Mapping[Verdict, Callable[[_Trial, _Course], str]]] = {
     Verdict.INSTALLS: _why_installed,
     Verdict.REFUSED: _why_refused,
     Verdict.LOOPS: _why_looping,
+    Verdict.HANGS: _why_hanging,
     Verdict.BRICKS: _why_bricked,
 }

@@ -146,7 +146,7 @@ class Apps:
     """The app parts by which to tell what runs; they are what a device runs, whatever its boot part.
 
     Args:
-        old: the image that ran before.
+        old: the image that ran before. Where both are the same, it is this one that is found.
         new: the image that was installed, unpacked.
     """
 
@@ -157,9 +157,9 @@ class Apps:
         """What runs on a machine that was started."""
         if not machine.running:
             return Left.BRICKED
-        if _has_app(machine, self.new):
-            return Left.NEW
-        return Left.OLD if _has_app(machine, self.old) else Left.BRICKED
+        if _has_app(machine, self.old):
+            return Left.OLD
+        return Left.NEW if _has_app(machine, self.new) else Left.BRICKED
 
 
 def _has_app(machine: Machine, image: bytes) -> bool:

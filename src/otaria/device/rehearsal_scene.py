@@ -10,7 +10,7 @@ from otaria.device.core_version import Core
 from otaria.device.flash import Flash
 from otaria.device.machine import Machine
 from otaria.device.rehearsal_cuts import POWER_ON_NOISE
-from otaria.device.rehearsal_timing import FlashWork
+from otaria.device.rehearsal_timing import FlashWork, Span
 from otaria.device.rehearsal_ways import Way, declared_size
 from otaria.errors import BadInput, DoesNotFit, NotAnImage
 from otaria.units import ByteCount, FlashOffset, MacAddress, human_size, round_up
@@ -189,7 +189,7 @@ class CopyPlan:
     """What the bootloader does after the restart.
 
     Args:
-        work: for the flash chip; as long as it lasts, a power cut bricks.
+        work: for the flash chip.
         source: where the received file begins.
         end: where what is written ends.
         floor: where the file had to begin, at least, for a proof that unpacking cannot overtake it (protocols §5.2).
@@ -201,6 +201,11 @@ class CopyPlan:
     end: FlashOffset
     floor: FlashOffset
     rewrites_boot_part: bool
+
+    @property
+    def brick_window(self) -> Span:
+        """As long as the copy lasts, a power cut bricks."""
+        return self.work.duration
 
     @property
     def margin(self) -> int:

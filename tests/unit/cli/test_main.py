@@ -189,6 +189,23 @@ def test_every_command_has_help(run: Run, path: tuple[str, ...]) -> None:
     assert ran.out.lower().startswith(f"usage: {' '.join(('otaria', *path))}")
 
 
+def test_the_help_of_the_program_says_something_about_each_command() -> None:
+    silent = re.findall(r"^│ ([a-z-]+) +│$", shell("--help").stdout, re.MULTILINE)
+    assert len(list(app)) > 10
+    assert silent == []
+
+
+def test_a_command_does_not_load_what_only_others_need() -> None:
+    script = (
+        "import sys; from otaria.cli.main import main; main(['push', '--help']); "
+        "print({'sqlalchemy', 'litestar'} & {*sys.modules})"
+    )
+    ran = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=DEADLINE_S, check=True
+    )
+    assert ran.stdout.endswith("\nset()\n")
+
+
 def test_the_version_is_the_installed_one(run: Run) -> None:
     assert run("--version") == Ran(0, f"{version('otaria')}\n", "")
 

@@ -101,6 +101,15 @@ def test_a_file_that_the_bootloader_will_not_unpack_is_fetched_again_and_again()
     assert "old sketch" in rehearsal.explanation
 
 
+def test_a_file_whose_header_never_ends_hangs_the_bootloader_until_the_power_is_cut() -> None:
+    endless_name = b"\x1f\x8b\x08\x08" + b"\x01" * 5000
+    rehearsal = rehearse(Candidate.of(endless_name), SPECIMEN, Way.PUSH, cuts=None)
+    assert rehearsal.verdict is Verdict.HANGS
+    assert not rehearsal.installs
+    assert rehearsal.md5_after == md5(OLD)
+    assert "only when its power is cut" in rehearsal.explanation
+
+
 def test_a_device_with_a_flash_mode_of_its_own_reports_a_digest_that_no_image_has() -> None:
     strange = Specimen(SMALL, OLD[:2] + b"\x07" + OLD[3:])
     rehearsal = rehearse(Candidate.of(NEW), strange, Way.PULL)
@@ -123,6 +132,31 @@ def test_a_flawed_file_that_installs_all_the_same_is_not_called_a_loop() -> None
     assert rehearsal.verdict is Verdict.INSTALLS
     assert rehearsal.recognised is None
     assert rehearsal.hazards
+
+
+def test_a_compressed_file_that_nobody_can_look_into_is_told_by_what_it_comes_to() -> None:
+    strange_mode = gzip.compress(NEW[:2] + b"\x07" + NEW[3:], mtime=0)
+    rehearsal = rehearse(Candidate.of(strange_mode), SPECIMEN, Way.PUSH, cuts=None)
+    assert rehearsal.verdict is Verdict.INSTALLS
+    assert rehearsal.recognised is None
+    assert rehearsal.survival is not None
+    assert rehearsal.survival.receiving.old == rehearsal.survival.receiving.total
+    assert rehearsal.survival.resets.new > 0
+
+
+def test_a_half_copied_image_without_a_crc_is_a_brick_though_nothing_stops_it() -> None:
+    old_style = bytearray(NEW)
+    old_style[0x1010:0x1018] = bytes(8)
+    survival = rehearse(Candidate.of(bytes(old_style)), SPECIMEN, Way.PUSH, cuts=None).survival
+    assert survival is not None
+    assert survival.copying == Tally(new=1, bricked=31)
+
+
+def test_installing_what_runs_already_leaves_what_ran() -> None:
+    rehearsal = rehearse(Candidate.of(OLD), SPECIMEN, Way.PUSH, cuts=None)
+    assert rehearsal.verdict is Verdict.INSTALLS
+    assert rehearsal.survival is not None
+    assert rehearsal.survival.receiving == Tally(old=24)
 
 
 def test_a_brick_is_called_one() -> None:
@@ -156,7 +190,7 @@ def test_the_copy_is_counted_to_the_operation_and_timed_by_the_data_sheet() -> N
     assert copy is not None
     # eight sectors, the ninth is the boot part, which is equal and skipped
     assert (copy.work.operations, copy.work.erases, copy.work.written) == (16, 8, 8 * SECTOR_SIZE)
-    assert copy.work.duration == Span(8 * (45 + 16 * 0.4), 8 * (400 + 16 * 3))
+    assert copy.brick_window == Span(8 * (45 + 16 * 0.4), 8 * (400 + 16 * 3))
     assert not copy.rewrites_boot_part
     assert (copy.source, copy.end, copy.floor) == (SMALL.file_system_start - 9 * SECTOR_SIZE, 9 * SECTOR_SIZE, 0)
     assert (rehearsal.receiving.operations, rehearsal.receiving.written) == (18, len(NEW))

@@ -212,7 +212,7 @@ def test_cores_before_2_7_know_no_gzip(way: Way, code: int) -> None:
 def test_a_sketch_built_for_more_flash_than_there_is_refuses_everything() -> None:
     machine = new_machine(build_sketch("old", 6, boot=boot_part(), size_and_frequency=FOR_512K | 0x20))
     machine.power_on(bytes(512))
-    for way in (Way.PUSH, Way.WEB):
+    for way in Way:
         refusal = receive(machine, NEW, way)
         assert refusal is not None
         assert refusal.code == UpdateError.FLASH_CONFIG
