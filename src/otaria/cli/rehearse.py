@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from otaria.cli.cores import core_as_spelled
 from otaria.cli.files import read_file
 from otaria.cli.fleet_data import DataFolder
 from otaria.cli.image import compressed
@@ -49,11 +50,6 @@ _CAN_BECOME: Final = {
 _NUMBER_OF_CUTS: Final[dict[str, int | None]] = {"all": None, "none": 0}
 
 
-def _spelled(name: str) -> str:
-    """A core as people know it: ``3.1``."""
-    return name.removeprefix("V").replace("_", ".").lower()
-
-
 def _at_least_one(_type: Any, cuts: object) -> None:
     if isinstance(cuts, int) and cuts < 1:
         raise ValueError("Say all, none, or a number from 1 on.")
@@ -69,7 +65,7 @@ def rehearse(  # noqa: PLR0913 - each option says one thing of the device or of 
     running: Path | None = None,
     way: Annotated[list[Way] | None, Parameter(negative="")] = None,
     encoding: Encoding | None = None,
-    core: Annotated[Core | None, Parameter(name_transform=_spelled)] = None,
+    core: Annotated[Core | None, Parameter(name_transform=core_as_spelled)] = None,
     key: Path | None = None,
     cut: Annotated[Literal["all", "none"] | int, Parameter(validator=_at_least_one)] = SOME_CUTS,
     data: DataFolder = None,

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from otaria.aio.link import GOOD_LINK, Link, StreamFault, StreamTrouble
+from otaria.cli.cores import core_as_spelled
 from otaria.cli.files import read_file
 from otaria.cli.places import data_folder
 from otaria.device.core_version import Core
@@ -103,7 +104,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
     *,
     count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))] = 1,
     layout: str = "4m1m",
-    core: Core = Core.V3_1,
+    core: Annotated[Core, Parameter(name_transform=core_as_spelled)] = Core.V3_1,
     image: Path | None = None,
     sketch: Path | None = None,
     flash_dir: Path | None = None,
