@@ -22,6 +22,7 @@ from rich.table import Table
 
 from otaria.aio.driver import Surroundings
 from otaria.cli.virtual import raise_file_limit, virtual_mac
+from otaria.device.esp32_machine import Esp32Boot
 from otaria.device.flash import Flash
 from otaria.device.machine import Boot
 from otaria.push.uploader import Target, push_image
@@ -74,7 +75,7 @@ async def main(*, sharing: bool) -> None:
     rows = [("image", f"{len(old)} and {len(new)} bytes")]
     shared: dict[bytes, bytes] | None = {} if sharing else None
     ready: list[str] = []
-    booted: list[Boot] = []
+    booted: list[Boot | Esp32Boot] = []
 
     def heard(text: str) -> None:
         if text == "ready\n":

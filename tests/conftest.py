@@ -19,6 +19,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from otaria.aio.link import GOOD_LINK, Link, StreamFault
 from otaria.device.core_version import Core
+from otaria.device.esp32_core_version import Esp32Core
+from otaria.device.esp32_machine import Esp32Boot
 from otaria.device.flash import Flash
 from otaria.device.machine import Boot, Machine
 from otaria.sim.faults import SiliconFaults
@@ -111,7 +113,7 @@ class LiveDevice:
     settings: DeviceSettings
     flash_file: Path
     serial: str = ""
-    boots: list[Boot] = field(default_factory=list)
+    boots: list[Boot | Esp32Boot] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     listeners: list[Callable[[str], None]] = field(default_factory=list)
 
@@ -132,7 +134,7 @@ class LiveDevice:
         self.serial += text
         self.changed.set()
 
-    def booted(self, boot: Boot) -> None:
+    def booted(self, boot: Boot | Esp32Boot) -> None:
         self.boots.append(boot)
         self.changed.set()
 
@@ -171,6 +173,7 @@ class Workbench:
         image: bytes | None = None,
         layout: str = "4m1m",
         core: Core = Core.V3_1,
+        esp32: Esp32Core | None = None,
         link: Link = GOOD_LINK,
         fault: StreamFault | None = None,
         faults: SiliconFaults | None = None,
@@ -190,11 +193,12 @@ class Workbench:
             ),
             sketch=sketch or StockSettings(),
             core=core,
+            esp32=esp32,
             faults=faults or SiliconFaults(),
             time_scale=0.01,
         )
         path = self.folder / f"{settings.name}.bin"
-        flash = self.stack.enter_context(mirrored_flash(path, settings.layout.flash_size))
+        flash = self.stack.enter_context(mirrored_flash(path, settings.flash_size))
         live = LiveDevice(settings, path)
         device = VirtualDevice(settings, flash, serial=live.say, on_boot=live.booted)
         device.put_in_if_blank(self.first_image if image is None else image)

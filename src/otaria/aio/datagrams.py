@@ -24,6 +24,9 @@ class DatagramSocket(asyncio.DatagramProtocol):
     Args:
         link: how bad the network is, both ways.
         chance: decides what happens to which datagram.
+
+    Attributes:
+        on_arrival: called whenever something has arrived.
     """
 
     def __init__(self, link: Link = GOOD_LINK, chance: random.Random | None = None) -> None:
@@ -32,6 +35,7 @@ class DatagramSocket(asyncio.DatagramProtocol):
         self._arrived: asyncio.Queue[Datagram | Connected] = asyncio.Queue(LONGEST_QUEUE)
         self.transport: asyncio.DatagramTransport | None = None
         self._closed = asyncio.Event()
+        self.on_arrival: Callable[[], None] | None = None
 
     @classmethod
     async def open(cls, address: Address, *, link: Link = GOOD_LINK, chance: random.Random | None = None) -> Self:
@@ -107,6 +111,8 @@ class DatagramSocket(asyncio.DatagramProtocol):
     def _put(self, arrival: Datagram | Connected) -> None:
         if not self._arrived.full():
             self._arrived.put_nowait(arrival)
+        if self.on_arrival is not None:
+            self.on_arrival()
 
     def _open_transport(self) -> asyncio.DatagramTransport:
         if self.transport is None:

@@ -24,6 +24,7 @@ from otaria.aio.driver import Surroundings
 from otaria.cli.fleet_data import open_fleet, utc_now
 from otaria.cli.serve import Address, ServeSettings, running_server
 from otaria.cli.virtual import SerialMonitor, virtual_mac
+from otaria.device.esp32_machine import Esp32Boot
 from otaria.device.machine import Boot
 from otaria.protocols.web_upload import Login
 from otaria.push.uploader import Target, push_image
@@ -65,16 +66,16 @@ class _Station:
     sketch: StockSettings
     flash_file: Path
     ports: Ports = field(default_factory=lambda: Ports(_free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)))
-    boots: list[Boot] = field(default_factory=list)
+    boots: list[Boot | Esp32Boot] = field(default_factory=list)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     seconds: float = 0.0
 
-    def booted(self, boot: Boot) -> None:
+    def booted(self, boot: Boot | Esp32Boot) -> None:
         """Note a run of its bootloader."""
         self.boots.append(boot)
 
     @property
-    def installed(self) -> Boot | None:
+    def installed(self) -> Boot | Esp32Boot | None:
         """The boot that copied an update and then started it, if there was one."""
         return next((boot for boot in self.boots if _INSTALLS in boot.console and boot.running), None)
 

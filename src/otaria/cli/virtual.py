@@ -20,11 +20,13 @@ from otaria.cli.cores import core_as_spelled
 from otaria.cli.files import read_file
 from otaria.cli.places import data_folder
 from otaria.device.core_version import Core
+from otaria.device.esp32_core_version import Esp32Core
 from otaria.device.flash import Flash
 from otaria.errors import BadInput, OtariaError, UnreadableFile
 from otaria.protocols.http_pull import Url
 from otaria.protocols.web_upload import Login
 from otaria.push.checks import check_before_push
+from otaria.sim.esp32_demo import demo_image
 from otaria.sim.faults import SiliconFaults, parse_bad_sector
 from otaria.sim.firmware import images
 from otaria.sim.flash_file import mirrored_flash
@@ -105,6 +107,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
     count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))] = 1,
     layout: str = "4m1m",
     core: Annotated[Core, Parameter(name_transform=core_as_spelled)] = Core.V3_1,
+    esp32_core: Annotated[Esp32Core | None, Parameter(name_transform=core_as_spelled)] = None,
     image: Path | None = None,
     sketch: Path | None = None,
     flash_dir: Path | None = None,
@@ -119,7 +122,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
     fast: Annotated[bool, Parameter(negative="")] = False,
     faults: Annotated[Faults | None, Parameter(group="Faults")] = None,
 ) -> None:
-    """Switch on virtual ESP8266s: ArduinoOTA, a web page for uploads, and a client that polls a server.
+    """Switch on virtual ESP8266s (or ESP32s): ArduinoOTA, a web page for uploads, and a client that polls a server.
 
     Prints what their serial monitors would show. With OTARIA_PASSWORD in the environment they demand that password
     from who pushes, and with --web-user from who opens the page too. Ctrl-C switches them off; their flash files stay.
@@ -128,6 +131,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
         count: How many. The second one listens on the ports after the first one's, and so on.
         layout: The flash layout, by the name of the core's linker script.
         core: The generation of the Arduino core that they behave like.
+        esp32_core: Be ESP32s, with this generation of their core; layout and core mean nothing then.
         image: What is in flash when a device is switched on for the first time; our demo image by default.
         sketch: A Python file with a sketch of yours to run instead of the stock one.
         flash_dir: The folder of the flash files.
@@ -142,8 +146,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
         fast: Shorten the libraries' delays, two seconds at each update, to nearly nothing.
         faults: What shall go wrong.
     """
-    first_image = images.load("valve-1.0") if image is None else read_file(image)
-    check_before_push(first_image, "the image", family=ChipFamily.ESP8266, filesystem=False)
+    first_image = _first_image(image, esp32=esp32_core is not None)
     faults = faults or Faults()
     program = _stock_settings(poll, poll_every, web_user, mdns=mdns) if sketch is None else load_sketch(sketch)
     settings = [
@@ -154,6 +157,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
             network=faults.network(address, Ports(ota_port + number - 1, web_port + number - 1), number),
             sketch=program,
             core=core,
+            esp32=esp32_core,
             faults=faults.silicon,
             time_scale=FAST if fast else 1.0,
         )
@@ -163,6 +167,14 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
     folder = None if in_memory else _flash_folder(flash_dir)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run_all(settings, first_image, folder))
+
+
+def _first_image(path: Path | None, *, esp32: bool) -> bytes:
+    if path is None:
+        return demo_image("demo-1.0") if esp32 else images.load("valve-1.0")
+    content = read_file(path)
+    check_before_push(content, path.name, family=ChipFamily.ESP32 if esp32 else ChipFamily.ESP8266, filesystem=False)
+    return content
 
 
 def _stock_settings(poll: str | None, poll_every: float, web_user: str | None, *, mdns: bool) -> StockSettings:
@@ -212,7 +224,7 @@ async def _run_all(all_settings: list[DeviceSettings], first_image: bytes, folde
         try:
             async with asyncio.TaskGroup() as group:
                 for settings in all_settings:
-                    path = None if folder is None else folder / f"{settings.name}-{settings.layout.name}.bin"
+                    path = None if folder is None else folder / f"{settings.name}-{_kind(settings)}.bin"
                     flash = files.enter_context(_chip(path, settings, shared))
                     device = VirtualDevice(settings, flash, serial=monitor.of(settings.name))
                     device.put_in_if_blank(first_image)
@@ -227,8 +239,12 @@ def _chip(
     path: Path | None, settings: DeviceSettings, shared: dict[bytes, bytes]
 ) -> contextlib.AbstractContextManager[Flash]:
     """The device's flash, mirrored in a file or in memory only; what equals another device's is in memory once."""
-    size = settings.layout.flash_size
+    size = settings.flash_size
     return contextlib.nullcontext(Flash(size, pool=shared)) if path is None else mirrored_flash(path, size, shared)
+
+
+def _kind(settings: DeviceSettings) -> str:
+    return settings.layout.name if settings.esp32 is None else "esp32"
 
 
 def _doors(settings: DeviceSettings, path: Path | None) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from otaria.device.esp32_machine import Esp32Machine
 from otaria.device.flash import BadSector
 from otaria.device.machine import Machine
 from otaria.device.rtc import StuckRtcMemory
@@ -27,11 +28,11 @@ class SiliconFaults:
     endurance: int | None = None
     stuck_rtc: bool = False
 
-    def afflict(self, machine: Machine) -> None:
+    def afflict(self, machine: Machine | Esp32Machine) -> None:
         """Bring the faults into a machine that stands still.
 
         Raises:
-            BadInput: its flash has no such sector.
+            BadInput: its flash has no such sector, or an ESP32's RTC memory is to be stuck.
         """
         for sector, behaviour in self.bad_sectors.items():
             if sector >= machine.flash.size // SECTOR_SIZE:
@@ -39,7 +40,9 @@ class SiliconFaults:
                 raise BadInput(f"There is no sector {sector} in this flash; its sectors are 0 to {last}.")
             machine.flash.spoil(sector, behaviour)
         machine.flash.endurance = self.endurance
-        if self.stuck_rtc:
+        if self.stuck_rtc and isinstance(machine, Esp32Machine):
+            raise BadInput("An ESP32 keeps its boot choice in flash: stuck RTC memory changes nothing there.")
+        if self.stuck_rtc and isinstance(machine, Machine):
             machine.rtc = StuckRtcMemory()
 
 

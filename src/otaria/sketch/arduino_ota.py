@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 from otaria.aio.datagrams import DatagramSocket
 from otaria.aio.driver import run_datagrams, run_stream
+from otaria.device.esp32_machine import Esp32Machine
+from otaria.device.machine import Machine
 from otaria.errors import Unreachable
-from otaria.protocols.arduino_push import Invited, OtaError, await_invitation, begin_update, receive_image
+from otaria.protocols.arduino_push import Invited, OtaError
+from otaria.protocols.esp32_push import Protection
 from otaria.protocols.exchange import Progress
 from otaria.sketch.board import Board
+from otaria.sketch.push_dialects import Esp32Push, Esp8266Push, PushDialect
 from otaria.wire.arduino_ota import Command, stored_password
 
 __all__ = ["ArduinoOTA"]
@@ -32,7 +36,8 @@ class ArduinoOTA:
         self._stored_password: str | None = None
         self._reboot_on_success = True
         self._socket: DatagramSocket | None = None
-        self._invited: Invited | None = None
+        self._password: str | None = None
+        self._dialect: PushDialect | None = None
         self._command = Command.FLASH
         self._start: Callable[[], None] = _nothing
         self._end: Callable[[], None] = _nothing
@@ -51,6 +56,8 @@ class ArduinoOTA:
 
     def set_password(self, password: str) -> None:
         """Demand a password. Ignored after :meth:`begin`, or where one is set already."""
+        if self._socket is None and self._stored_password is None:
+            self._password = password
         self.set_password_hash(stored_password(password))
 
     def set_password_hash(self, digest: str) -> None:
@@ -93,52 +100,61 @@ class ArduinoOTA:
             PortTaken: another program has the port.
         """
         self._socket = await self._board.open_datagrams(self._port)
-        self._listen(self._socket)
+        self._dialect = self._dialect_of(self._board.machine, self._socket)
+
+    def _dialect_of(self, machine: Machine | Esp32Machine, socket: DatagramSocket) -> PushDialect:
+        if isinstance(machine, Machine):
+            return Esp8266Push(self._board, machine, socket, self._stored_password, self._report)
+        return Esp32Push(self._board, machine, socket, self._protection(machine), self._report)
+
+    def _protection(self, machine: Esp32Machine) -> Protection | None:
+        scheme = machine.core.behaviour.password_scheme
+        if self._password is not None:
+            return Protection.by_password(self._password, scheme)
+        return None if self._stored_password is None else Protection.by_hash(self._stored_password, scheme)
 
     async def handle(self) -> None:
         """Follow an invitation if one has come; the whole update happens in here."""
-        invited, self._invited = self._invited, None
-        if invited is None or self._socket is None:
+        if self._dialect is None or self._socket is None:
+            return
+        invited = await self._dialect.next_invitation()
+        if invited is None:
             return
         around = self._board.surroundings(self._report)
-        if await run_datagrams(begin_update(invited, self._board.machine.updater), self._socket, around):
+        if await run_datagrams(self._dialect.begin(invited), self._socket, around):
             self._command = Command(invited.invitation.command)
-            await self._update(invited)
-        self._socket.discard()
-        self._listen(self._socket)
+            await self._update(invited, self._dialect)
+        self._dialect.rest()
 
-    def _listen(self, socket: DatagramSocket) -> None:
-        self._board.in_background(self._await_invitation(socket))
-
-    async def _await_invitation(self, socket: DatagramSocket) -> None:
-        exchange = await_invitation(self._stored_password, self._board.micros)
-        self._invited = await run_datagrams(exchange, socket, self._board.surroundings(self._report))
-        self._board.activity.set()
-
-    async def _update(self, invited: Invited) -> None:
+    async def _update(self, invited: Invited, dialect: PushDialect) -> None:
         size = invited.invitation.size
         self._start()
         self._progress(0, size)
-        if not await self._receive(invited, size):
-            self._error(OtaError.END)
+        if not await self._receive(invited, dialect):
             return
         self._end()
         if self._reboot_on_success:
             await self._board.delay(0.1)
             self._board.esp.restart()
 
-    async def _receive(self, invited: Invited, size: int) -> bool:
+    async def _receive(self, invited: Invited, dialect: PushDialect) -> bool:
         """Fetch the image; after a failed connection the library goes on to ``end()``, which then fails too."""
-        updater = self._board.machine.updater
+        host = (invited.host[0], invited.invitation.port)
         try:
-            stream = await self._board.connect((invited.host[0], invited.invitation.port), CONNECT_TIMEOUT_S)
+            stream = await self._board.connect(host, CONNECT_TIMEOUT_S)
         except Unreachable:
             self._error(OtaError.CONNECT)
-            return updater.end()
+            self._board.machine.updater.end()
+            self._error(OtaError.END)
+            return False
         try:
-            return await run_stream(receive_image(size, updater), stream, self._board.surroundings(self._report))
+            exchange = dialect.receive(invited.invitation.size)
+            installed = await run_stream(exchange, stream, self._board.surroundings(self._report))
         finally:
             await stream.close()
+        if not installed and dialect.failure is not None:
+            self._error(dialect.failure)
+        return installed
 
     def _report(self, event: object) -> None:
         match event:

@@ -14,6 +14,7 @@ from otaria.aio.datagrams import DatagramSocket
 from otaria.aio.driver import Surroundings
 from otaria.aio.link import GOOD_LINK, Link, StreamFault
 from otaria.aio.streams import ByteStream, connect, listen
+from otaria.device.esp32_machine import Esp32Machine
 from otaria.device.machine import Machine
 from otaria.protocols.exchange import Address
 from otaria.sketch.esp import ESP
@@ -72,7 +73,7 @@ class Board:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Machine | Esp32Machine,
         *,
         name: str,
         version: str,
@@ -94,6 +95,12 @@ class Board:
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._chance = random.Random(network.seed)  # noqa: S311 - a bad link must be repeatable, not secret
+
+    @property
+    def file_system_size(self) -> int:
+        """Bytes that a file-system image may have."""
+        machine = self.machine
+        return machine.file_system_size if isinstance(machine, Esp32Machine) else machine.layout.file_system_size
 
     def micros(self) -> int:
         """Microseconds since the sketch started."""

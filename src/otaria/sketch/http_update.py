@@ -6,29 +6,33 @@ from collections.abc import Callable
 from typing import Final
 
 from otaria.aio.driver import run_stream
+from otaria.device.esp32_machine import Esp32Machine
+from otaria.device.machine import Machine
 from otaria.errors import Unreachable
 from otaria.protocols.exchange import Progress
 from otaria.protocols.http_pull import (
     TIMEOUT_S,
-    HttpError,
+    FollowRedirects,
     HttpUpdateResult,
+    ImageOffered,
     PullOutcome,
+    PullSettings,
     Room,
     Url,
     fetch_update,
+    not_connected,
 )
 from otaria.sketch.board import Board
-from otaria.units import MacAddress
 from otaria.wire.chips import ChipFamily
 from otaria.wire.http_update import CheckIn, Mode
 
 __all__ = ["ESPhttpUpdate"]
 
 SDK_VERSION: Final = "2.2.2-dev(38a443e)"
-"""What core 3.1 reports."""
+"""What an ESP8266 with core 3.1 reports."""
 
-_ACCESS_POINT_BIT: Final = 0x02
-"""The access point's MAC is the station's with the locally-administered bit set."""
+ESP32_SDK_VERSION: Final = "v5.5.1"
+"""What an ESP32 with core 3.3 reports."""
 
 
 def _nothing(*_arguments: object) -> None:
@@ -42,7 +46,7 @@ class ESPhttpUpdate:
         self._board = board
         self._reboot = True
         self._outcome = PullOutcome(HttpUpdateResult.NO_UPDATES)
-        self._started = False
+        self._follow = FollowRedirects.DISABLED
         self._start: Callable[[], None] = _nothing
         self._end: Callable[[], None] = _nothing
         self._progress: Callable[[int, int], None] = _nothing
@@ -51,6 +55,10 @@ class ESPhttpUpdate:
     def reboot_on_update(self, *, reboot: bool) -> None:
         """Whether to restart by itself after a sketch was installed."""
         self._reboot = reboot
+
+    def set_follow_redirects(self, follow: FollowRedirects) -> None:
+        """Whether to go where a server sends the board; off by default, as in the original."""
+        self._follow = follow
 
     def on_start(self, call_back: Callable[[], None]) -> None:
         """Called when an image is on its way, before anything is written."""
@@ -93,48 +101,70 @@ class ESPhttpUpdate:
         return self._outcome.version
 
     async def _poll(self, text: str, mode: Mode, current_version: str) -> HttpUpdateResult:
-        url = Url.parse(text)
-        self._started = False
+        url: Url | None = Url.parse(text)
+        followed = 0
+        check_in = self._check_in(mode, current_version)
+        while url is not None:
+            self._outcome = await self._ask(url, check_in, followed)
+            url, followed = self._outcome.redirect, followed + 1
+        return self._conclude()
+
+    async def _ask(self, url: Url, check_in: CheckIn, followed: int) -> PullOutcome:
         try:
             stream = await self._board.connect(url.address, TIMEOUT_S)
         except Unreachable:
-            error = HttpError.CONNECTION_FAILED
-            self._outcome = PullOutcome(HttpUpdateResult.FAILED, error, "HTTP error: connection failed")
-            return self._conclude()
-        machine = self._board.machine
-        exchange = fetch_update(url, self._check_in(mode, current_version), self._room(), machine.updater)
+            return not_connected(check_in.family)
+        updater = self._board.machine.updater
+        exchange = fetch_update(url, check_in, self._room(), updater, self._settings(), followed)
         try:
-            self._outcome = await run_stream(exchange, stream, self._board.surroundings(self._report))
+            return await run_stream(exchange, stream, self._board.surroundings(self._report))
         finally:
             await stream.close()
-        return self._conclude()
+
+    def _settings(self) -> PullSettings:
+        """What the sketch has set, and what its core can."""
+        machine = self._board.machine
+        if not isinstance(machine, Machine):
+            return PullSettings(follow=self._follow)
+        behaviour = machine.core.behaviour
+        return PullSettings(
+            follow=self._follow,
+            flash_map=machine.flash_map,
+            takes_gzip=behaviour.takes_gzip,
+            sends_chip_id=behaviour.sends_chip_id,
+            sends_sketch_md5=behaviour.sends_sketch_md5,
+        )
 
     def _check_in(self, mode: Mode, current_version: str) -> CheckIn:
         machine = self._board.machine
+        esp32 = machine if isinstance(machine, Esp32Machine) else None
+        sha256 = None if esp32 is None else esp32.sketch_sha256
         return CheckIn(
-            family=ChipFamily.ESP8266,
+            family=ChipFamily.ESP8266 if esp32 is None else ChipFamily.ESP32,
             mac=machine.mac,
-            ap_mac=_access_point(machine.mac),
+            ap_mac=None if esp32 is None else esp32.ap_mac,
             mode=mode,
             free_space=machine.free_sketch_space,
             sketch_size=machine.sketch_size,
             sketch_md5=machine.sketch_md5,
+            sketch_sha256=None if sha256 is None else sha256.upper(),
             chip_size=machine.real_size,
-            sdk_version=SDK_VERSION,
+            sdk_version=SDK_VERSION if esp32 is None else ESP32_SDK_VERSION,
             version=current_version or None,
         )
 
     def _room(self) -> Room:
         machine = self._board.machine
-        return Room(machine.free_sketch_space, machine.layout.file_system_size, machine.real_size)
+        return Room(machine.free_sketch_space, self._board.file_system_size, machine.real_size)
 
     def _report(self, event: object) -> None:
-        if not isinstance(event, Progress):
-            return
-        if not self._started:
-            self._started = True
-            self._start()
-        self._progress(event.done, event.total)
+        match event:
+            case ImageOffered():
+                self._start()
+            case Progress(done, total):
+                self._progress(done, total)
+            case _:
+                pass
 
     def _conclude(self) -> HttpUpdateResult:
         """Call back for what came of it."""
@@ -146,7 +176,3 @@ class ESPhttpUpdate:
             case HttpUpdateResult.NO_UPDATES:
                 pass
         return self._outcome.result
-
-
-def _access_point(mac: MacAddress) -> str:
-    return f"{int(mac[:2], 16) | _ACCESS_POINT_BIT:02X}{mac[2:]}"

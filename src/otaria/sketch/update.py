@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from otaria.device.esp32_machine import Esp32Machine
 from otaria.device.machine import Machine
-from otaria.device.updater import SignatureVerifier
+from otaria.device.updater import SignatureVerifier, Updater
+from otaria.errors import BadInput
 from otaria.wire.arduino_ota import Command
 
 __all__ = ["U_FLASH", "U_FS", "Update"]
@@ -24,10 +26,19 @@ STREAM_TIMEOUT_S: Final = 60.0
 
 
 class Update:
-    """The board's one Updater, as ``board.update``."""
+    """The board's one Updater, as ``board.update``.
 
-    def __init__(self, machine: Machine) -> None:
+    Some calls exist in the ESP8266's library only; on an ESP32 they raise BadInput.
+    """
+
+    def __init__(self, machine: Machine | Esp32Machine) -> None:
         self._updater = machine.updater
+
+    @property
+    def _esp8266(self) -> Updater:
+        if isinstance(self._updater, Updater):
+            return self._updater
+        raise BadInput("The ESP32's Update library has no such call; use the call-backs of ArduinoOTA there.")
 
     def begin(self, size: int, command: int = U_FLASH) -> bool:
         """Make room for ``size`` bytes of a sketch or a file system; False where there is none."""
@@ -39,7 +50,7 @@ class Update:
 
     def install_signature(self, verifier: SignatureVerifier) -> None:
         """From now on accept only images that are signed so."""
-        self._updater.install_signature(verifier)
+        self._esp8266.install_signature(verifier)
 
     def write(self, content: bytes) -> int:
         """Take bytes; fewer than given after an error."""
@@ -102,11 +113,11 @@ class Update:
 
     def on_start(self, call_back: Callable[[], None]) -> None:
         """Called when an update begins, whichever way it comes: bring the device into a safe state here."""
-        self._updater.on_start = call_back
+        self._esp8266.on_start = call_back
 
     def on_end(self, call_back: Callable[[], None]) -> None:
         """Called when an update is over, well or badly, and once before each one begins."""
-        self._updater.on_end = call_back
+        self._esp8266.on_end = call_back
 
     def on_progress(self, call_back: Callable[[int, int], None]) -> None:
         """Called by :meth:`write_stream` with the bytes in flash and the bytes announced."""
@@ -114,7 +125,7 @@ class Update:
 
     def on_error(self, call_back: Callable[[int], None]) -> None:
         """Called with the error's number when an update fails."""
-        self._updater.on_error = call_back
+        self._esp8266.on_error = call_back
 
 
 async def _read(stream: asyncio.StreamReader, limit: int, timeout_s: float) -> bytes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from otaria.aio.driver import run_stream
 from otaria.aio.streams import ByteStream
-from otaria.protocols.web_upload import Login, UploadRoom, WebUpdater
+from otaria.device.esp32_machine import Esp32Machine
+from otaria.device.machine import Machine
+from otaria.protocols.web_upload import ESP32_PAGE, ESP8266_PAGE, Login, PageDialect, UploadRoom, WebUpdater
 from otaria.sketch.board import Board
 from otaria.wire.layouts import SECTOR_SIZE
 
@@ -71,7 +74,7 @@ def _unwatched(_event: object) -> None:
 def _upload_room(board: Board) -> UploadRoom:
     """What the library begins an upload with, since the browser's size is not used (protocols §3.1)."""
     free_less_a_sector = (board.machine.free_sketch_space - SECTOR_SIZE) // SECTOR_SIZE * SECTOR_SIZE
-    return UploadRoom(sketch=free_less_a_sector, file_system=board.machine.layout.file_system_size)
+    return UploadRoom(sketch=free_less_a_sector, file_system=board.file_system_size)
 
 
 class HTTPUpdateServer:
@@ -88,4 +91,11 @@ class HTTPUpdateServer:
             running=self._running(),
             path=path,
             login=Login(user, password),
+            dialect=_dialect_of(server.board.machine),
         )
+
+
+def _dialect_of(machine: Machine | Esp32Machine) -> PageDialect:
+    if isinstance(machine, Machine):
+        return ESP8266_PAGE
+    return replace(ESP32_PAGE, checks_origin=machine.core.behaviour.checks_origin)
