@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,9 @@ __all__ = ["ROOT", "Block", "Page", "pages"]
 
 ROOT: Final = Path(__file__).parents[2]
 
-_FENCE: Final = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE: Final = re.compile(
+    r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<content>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 _HEADING: Final = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 _LINK: Final = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 _CODE: Final = re.compile(r"`[^`\n]*`")
@@ -66,7 +69,8 @@ class Page:
         language, *options = match["info"].split() or [""]
         pairs = (option.partition("=") for option in options)
         line = self.text.count("\n", 0, match.start()) + 1
-        return Block(line, language, {name: value for name, _, value in pairs}, match["content"])
+        content = textwrap.dedent(match["content"])
+        return Block(line, language, {name: value for name, _, value in pairs}, content)
 
 
 def pages() -> list[Page]:

@@ -35,6 +35,8 @@ __all__ = ["COMMAND", "PARTS", "Command", "commands", "current", "descendants", 
 
 COMMAND: Final = ".venv/bin/python -m tests.docs.reference"
 
+_FIXED: Final = "\N{NO-BREAK SPACE}"
+
 _PART: Final = re.compile(r"(<!-- from the program: (?P<name>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -152,7 +154,12 @@ def descendants(error: type[OtariaError] = OtariaError, depth: int = 0) -> Itera
 
 def _errors() -> Iterator[str]:
     rows = [
-        (f"{'&emsp;' * depth}`{error.__name__}`", _first_line(error), str(error.exit_code), str(error.http_status))
+        (
+            f"{'&nbsp;&nbsp;&nbsp;' * depth}`{error.__name__}`",
+            _first_line(error),
+            str(error.exit_code),
+            str(error.http_status),
+        )
         for depth, error in descendants()
     ]
     yield _table(("error", "meaning", "exit code", "HTTP status"), rows, numbers=2)
@@ -163,7 +170,7 @@ def _first_line(thing: object) -> str:
 
 
 def _layouts() -> Iterator[str]:
-    heads = ("layout", "flash", "file system", "FS_start", "FS_end", "page / block", "EEPROM", "largest irom0")
+    heads = ("layout", "flash", "file system", "FS_start", "FS_end", "block", "EEPROM", "largest irom0")
     yield _table((*heads, "largest update of its own size"), map(_layout, LAYOUTS.values()), numbers=8)
 
 
@@ -171,11 +178,11 @@ def _layout(layout: Layout) -> tuple[str, ...]:
     has_files = layout.file_system_size > 0
     return (
         f"`{layout.name}`",
-        human_size(layout.flash_size),
-        f"{layout.file_system_size // KIB} KiB" if has_files else "none",
+        human_size(layout.flash_size).replace(" ", _FIXED),
+        f"{layout.file_system_size // KIB}{_FIXED}KiB" if has_files else "none",
         f"0x{layout.file_system_start:06X}",
         f"0x{layout.file_system_end:06X}" if has_files else "",
-        f"{layout.page} / {layout.block}" if has_files else "",
+        str(layout.block) if has_files else "",
         f"0x{layout.eeprom:06X}",
         str(layout.irom_max),
         str(layout.same_size_ota),

@@ -76,13 +76,11 @@ def missing_from(actual: list[str], expected: list[str]) -> str | None:
 class Terminal:
     """A program that goes on while the reader does other things."""
 
-    def __init__(
-        self, script: str, folder: Path, environment: dict[str, str], *, deadline_s: float = DEADLINE_S
-    ) -> None:
-        self._deadline_s = deadline_s
+    def __init__(self, script: str, folder: Path, environment: dict[str, str]) -> None:
         self._changed = threading.Condition()
         self._lines: list[str] = []
         self._read = 0
+        self._ended = False
         self._process = subprocess.Popen(  # noqa: S603 - what our own pages say
             [BASH, "-c", script],
             cwd=folder,
@@ -102,26 +100,34 @@ class Terminal:
             with self._changed:
                 self._lines.append(line)
                 self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
     def show(self, expected: list[str]) -> None:
         """Wait until the lines have appeared, one after the other, below those that were waited for before."""
         for line in filter(lambda line: line.strip() not in {"", "…"}, expected):
-            with self._changed:
-                assert self._changed.wait_for(lambda line=line: self._find(line), DEADLINE_S), (  # type: ignore[misc] # its default binds the loop's variable
-                    f"never shown: {line}\n{''.join(self._lines)}"
-                )
+            assert self._wait_for(line), f"never shown: {line}\n{''.join(self._lines)}"
 
-    def _find(self, expected: str) -> bool:
+    def _wait_for(self, line: str) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._find(line) is not None or self._ended, DEADLINE_S)
+            at = self._find(line)
+            if at is not None:
+                self._read = at + 1
+            return at is not None
+
+    def _find(self, expected: str) -> int | None:
         found = (at for at in range(self._read, len(self._lines)) if agree(expected, self._lines[at]))
-        at = next(found, None)
-        if at is not None:
-            self._read = at + 1
-        return at is not None
+        return next(found, None)
 
     def interrupt(self) -> None:
-        """Press Ctrl-C; what ran must end well."""
+        """Press Ctrl-C."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGINT)
+
+    def close(self) -> None:
+        """Wait for the end, which must be a good one."""
         code = self._process.wait(DEADLINE_S)
         self._reader.join(DEADLINE_S)
         assert self._process.stdout is not None
@@ -162,7 +168,9 @@ class Sandbox:
     def open_terminal(self, name: str, script: str) -> None:
         """Start a program that goes on; one of the same name is ended first."""
         if name in self.terminals:
-            self.terminals.pop(name).interrupt()
+            ended = self.terminals.pop(name)
+            ended.interrupt()
+            ended.close()
         self.terminals[name] = Terminal(self.replaced(script), self.folder, self.environment)
 
 
@@ -194,11 +202,15 @@ def sandbox(page: Page, folder: Path) -> Iterator[Sandbox]:
     scene = Sandbox(folder, environment, [*_names(ports), *_places()], {})
     try:
         for name in filter(page.text.__contains__, DEVICES):
-            _switch_on(scene, name, ports)
+            scene.terminals[name] = _switched_on(scene, name, ports)
+        for device in scene.terminals.values():
+            device.show(["virtual-001 | ready"])
         yield scene
     finally:
         for terminal in scene.terminals.values():
             terminal.interrupt()
+        for terminal in scene.terminals.values():
+            terminal.close()
 
 
 DEVICES: Final = {"porch.local": "", "cellar.local": "", "shed.local": PASSWORD}
@@ -215,6 +227,7 @@ _PORTS: Final = {
 
 def _names(ports: dict[str, int]) -> Iterator[tuple[re.Pattern[str], str]]:
     for name in DEVICES:
+        yield re.compile(rf"-i {name}\b"), f"-i 127.0.0.1 -p {ports[f'{name} ota']}"
         yield re.compile(rf"(http://(?:\w+@)?){name}\b"), rf"\g<1>127.0.0.1:{ports[f'{name} web']}"
         yield re.compile(rf"\b{name}(?::8266)?\b"), f"127.0.0.1:{ports[f'{name} ota']}"
     for port in ("8266", "8080", "8700"):
@@ -227,11 +240,10 @@ def _places() -> Iterator[tuple[re.Pattern[str], str]]:
         yield re.compile(rf"(?<![\w/.-]){folder}/"), f"{ROOT}/{folder}/"
 
 
-def _switch_on(scene: Sandbox, name: str, ports: dict[str, int]) -> None:
+def _switched_on(scene: Sandbox, name: str, ports: dict[str, int]) -> Terminal:
     password = DEVICES[name]
     options = f"--in-memory --ota-port {ports[f'{name} ota']} --web-port {ports[f'{name} web']}"
     command = f"otaria virtual run {options}"
     if password:
         command = f"OTARIA_PASSWORD={password} {command} --web-user admin"
-    scene.terminals[name] = Terminal(command, scene.folder, scene.environment)
-    scene.terminals[name].show(["virtual-001 | ready"])
+    return Terminal(command, scene.folder, scene.environment)

@@ -82,15 +82,15 @@ def test_a_block_that_fails_is_noticed_in_each_of_its_lines(page: Page, tmp_path
 
 
 def test_a_terminal_shows_lines_once_each(tmp_path: Path) -> None:
-    terminal = Terminal("printf 'a\\nb\\na\\n'", tmp_path, {"PATH": "/usr/bin:/bin"}, deadline_s=0.5)
+    terminal = Terminal("printf 'a\\nb\\na\\n'", tmp_path, {"PATH": "/usr/bin:/bin"})
     terminal.show(["a", "a"])
     with pytest.raises(AssertionError, match="never shown: b"):
         terminal.show(["b"])
-    terminal.interrupt()
+    terminal.close()
 
 
 def test_a_terminal_whose_program_fails_is_noticed(tmp_path: Path) -> None:
     terminal = Terminal("echo bad; exit 3", tmp_path, {"PATH": "/usr/bin:/bin"})
     terminal.show(["bad"])
     with pytest.raises(AssertionError, match="ended with 3"):
-        terminal.interrupt()
+        terminal.close()
