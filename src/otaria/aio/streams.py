@@ -108,7 +108,10 @@ async def connect(address: Address, timeout_s: float, fault: StreamFault | None 
         async with asyncio.timeout(timeout_s):
             return ByteStream(*await asyncio.open_connection(*address), fault)
     except (OSError, TimeoutError) as error:
-        raise Unreachable(f"Cannot connect to {address[0]}:{address[1]}: {os_reason(error)}.") from error
+        raise Unreachable(
+            f"Cannot connect to {address[0]}:{address[1]}: {os_reason(error)}. Is the device switched on, on this "
+            "network, and is that its address and port?"
+        ) from error
 
 
 class Listener:

@@ -47,6 +47,8 @@ PASSWORD_VARIABLE: Final = "OTARIA_PASSWORD"  # noqa: S105 - the variable's name
 OPEN_FILES_EACH: Final = 6
 """Two listening sockets, a flash file, and what a running update opens."""
 
+LAST_PORT: Final = 65535
+
 FAST: Final = 0.02
 """Real seconds per second of a device's delays with --fast."""
 
@@ -107,7 +109,7 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
     count: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1000))] = 1,
     layout: str = "4m1m",
     core: Annotated[Core, Parameter(name_transform=core_as_spelled)] = Core.V3_1,
-    esp32_core: Annotated[Esp32Core | None, Parameter(name_transform=core_as_spelled)] = None,
+    esp32_core: Annotated[Esp32Core | None, Parameter(name="--esp32-core", name_transform=core_as_spelled)] = None,
     image: Path | None = None,
     sketch: Path | None = None,
     flash_dir: Path | None = None,
@@ -146,6 +148,8 @@ def run(  # noqa: PLR0913 - each option is a switch of the device's own
         fast: Shorten the libraries' delays, two seconds at each update, to nearly nothing.
         faults: What shall go wrong.
     """
+    if max(ota_port, web_port) + count - 1 > LAST_PORT:
+        raise BadInput(f"{count} devices from port {max(ota_port, web_port)} on would need ports above {LAST_PORT}.")
     first_image = _first_image(image, esp32=esp32_core is not None)
     faults = faults or Faults()
     program = _stock_settings(poll, poll_every, web_user, mdns=mdns) if sketch is None else load_sketch(sketch)

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from otaria.aio.datagrams import DatagramSocket
 from otaria.aio.driver import Surroundings, run_datagrams, run_stream
+from otaria.aio.reasons import os_reason
 from otaria.aio.streams import ByteStream, listen
 from otaria.errors import BadInput, Unreachable
 from otaria.protocols.arduino_push import invite, send_image
@@ -44,6 +45,10 @@ class Target:
         Raises:
             BadInput: there is no host, or the port is none.
         """
+        if text.count(":") > 1:
+            raise BadInput(
+                f"{text!r} is an IPv6 address, and ArduinoOTA listens on IPv4 only; name the device by that."
+            )
         host, colon, port = text.rpartition(":") if ":" in text else (text, "", "")
         if not host or (colon and not (port.isdigit() and 0 < int(port) < 65536)):
             raise BadInput(f"{text!r} names no device; write HOST or HOST:PORT, such as porch.local:8266.")
@@ -150,9 +155,10 @@ async def _resolve(target: Target) -> Address:
         found = await asyncio.get_running_loop().getaddrinfo(
             target.host, target.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else "no name can be written so"
         raise Unreachable(
-            f"There is no host named {target.host!r} ({error.strerror}). Is the device on this network? Its IP address "
+            f"There is no host named {target.host!r} ({reason}). Is the device on this network? Its IP address "
             "works where its name does not."
         ) from error
     host, port = found[0][4][:2]

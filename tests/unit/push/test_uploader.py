@@ -130,6 +130,23 @@ async def test_a_host_that_does_not_exist_is_unreachable() -> None:
         await push_image(b"x", Target("porch.invalid"), around=QUIET)
 
 
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".local"])
+async def test_a_name_that_no_host_can_have_is_unreachable_too(name: str) -> None:
+    with pytest.raises(Unreachable, match="There is no host named"):
+        await push_image(b"x", Target(name), around=QUIET)
+
+
+@pytest.mark.parametrize("text", ["::1", "[::1]:8266", "fe80::1%eth0"])
+def test_an_ipv6_address_is_told_as_one(text: str) -> None:
+    with pytest.raises(BadInput, match="is an IPv6 address"):
+        Target.parse(text)
+
+
+async def test_an_address_of_no_machine_is_told_in_the_systems_words() -> None:
+    with pytest.raises(PortTaken, match=r"Cannot listen on UDP nonsense\.invalid:0: Name or service not known"):
+        await push_image(b"x", Target(HERE, 9), door=Door("nonsense.invalid"), around=QUIET)
+
+
 async def test_a_taken_door_is_said() -> None:
     async with await asyncio.start_server(lambda *_: None, HERE, 0) as server:
         port = server.sockets[0].getsockname()[1]
