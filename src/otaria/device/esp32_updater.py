@@ -37,6 +37,8 @@ BLOCK_SIZE: Final = 64 * KIB
 WITHHELD: Final = 16
 """Bytes kept back: one block of flash encryption."""
 
+_WORD_RANGE: Final = 1 << 32
+
 SIGNATURE_SIZE: Final = 512
 """Bytes of the trailer of a signed image, whatever the signature's own length (protocols §8.2)."""
 
@@ -119,8 +121,8 @@ class Esp32Updater:
 
     @property
     def remaining(self) -> int:
-        """Bytes of the size that are not in flash."""
-        return self._size - self._progress
+        """Bytes of the size that are not in flash; wraps around where more is there than was announced."""
+        return (self._size - self._progress) % _WORD_RANGE
 
     @property
     def buffered(self) -> int:
@@ -188,7 +190,8 @@ class Esp32Updater:
         """Take the next piece; returns how much of it was taken: all, or less after an error.
 
         A full buffer is flushed by the next byte only, or at once when it completes the update. Only what is in flash
-        is counted against the size, so a piece too many may be taken; such an update never comes to its end.
+        is counted against the size, so a piece too many may be taken; such an update never comes to its end, unless
+        that of its partition.
         """
         if self._error or not self.is_running:
             return 0
@@ -211,7 +214,8 @@ class Esp32Updater:
         """Take the whole image from a stream, as ``writeStream`` does.
 
         Yields how many bytes it can take, and is sent at most as many; None when the stream stayed silent for 300 times
-        100 ms, which is error 6. Returns how much was taken.
+        100 ms, which is error 6. Returns how much was taken. A stream that brings more than was announced is read on,
+        because what is in the buffer is not counted.
 
         Args:
             first_byte: peeked at before anything is read, by the cores that do.
@@ -304,13 +308,14 @@ class Esp32Updater:
             return True
         sectors = BLOCK_SIZE // SECTOR_SIZE if whole_block else 1
         first = offset // SECTOR_SIZE
-        return all(self._spi.erase(sector) for sector in range(first, first + sectors))
+        inside = (first + sectors) * SECTOR_SIZE <= self._target.end
+        return inside and all(self._spi.erase(sector) for sector in range(first, first + sectors))
 
     def _program(self, offset: int, content: bytes, skip: int) -> bool:
         """Write what follows the bytes kept back; whole words of FF are there already."""
         body = content[skip:]
-        if len(content) < skip:
-            return False  # the length that is computed here wraps around, and the write is refused
+        if len(content) < skip or offset + len(body) > self._target.end:
+            return False  # fewer bytes than are kept back make a length that wraps around
         is_blank = len(body) % 4 == 0 and body.count(ERASED) == len(body)
         return is_blank or self._spi.write(offset, body)
 

@@ -152,6 +152,7 @@ class ArduinoOTA:
             installed = await run_stream(exchange, stream, self._board.surroundings(self._report))
         finally:
             await stream.close()
+        await self._board.delay(dialect.pause_after_close_s)
         if not installed and dialect.failure is not None:
             self._error(dialect.failure)
         return installed

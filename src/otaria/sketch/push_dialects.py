@@ -38,6 +38,11 @@ class PushDialect(Protocol):
         """What the library has still to report where the image was not installed."""
         ...
 
+    @property
+    def pause_after_close_s(self) -> float:
+        """What the library waits once it has closed the connection."""
+        ...
+
     def rest(self) -> None:
         """Wait for the next invitation."""
         ...
@@ -47,6 +52,7 @@ class Esp8266Push:
     """Invitations are read as they arrive, even while ``loop()`` is busy; ``handle()`` follows them."""
 
     failure = OtaError.END
+    pause_after_close_s = 0.0
 
     def __init__(
         self,
@@ -99,6 +105,7 @@ class Esp32Push:
     """Each ``handle()`` reads one datagram; an update that was agreed upon runs in the next."""
 
     failure = None  # the exchange reports END itself
+    pause_after_close_s = esp32_push.CLOSE_DELAY_S
 
     def __init__(
         self,

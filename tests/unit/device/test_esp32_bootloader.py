@@ -192,6 +192,13 @@ def test_the_test_app_is_the_last_resort() -> None:
     assert place_started(chip_with({APP_0: DAMAGED, TEST_APP: APP}, made(1), table=table)) == TEST_APP
 
 
+def test_an_unsound_test_app_is_called_by_its_name() -> None:
+    table = PartitionTable((*TWO_SLOTS.partitions, TEST_APP))
+    started, console = start(chip_with({TEST_APP: DAMAGED}, table=table))
+    assert started is None
+    assert "E boot: Factory test app partition is not bootable\n" in console
+
+
 def test_without_any_sound_app_nothing_starts() -> None:
     started, console = start(chip_with({APP_0: DAMAGED, APP_1: DAMAGED}, made(2)))
     assert started is None

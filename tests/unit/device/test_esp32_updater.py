@@ -369,6 +369,24 @@ def test_buffered_bytes_do_not_count_so_a_piece_too_many_is_taken_and_never_ends
     assert updater.error == Esp32UpdateError.ABORT
 
 
+def test_a_large_piece_too_many_is_written_and_the_update_never_ends(machine: Esp32Machine) -> None:
+    updater = machine.updater
+    updater.begin(5000)
+    updater.write(b"\xe9" * 4096)
+    assert updater.write(b"\0" * 5000) == 5000
+    assert (updater.progress, updater.remaining) == (8192, (1 << 32) - 3192)
+    assert not updater.end()
+    assert updater.error == Esp32UpdateError.ABORT
+
+
+def test_a_stream_longer_than_announced_is_read_to_the_partitions_end_and_not_beyond(machine: Esp32Machine) -> None:
+    updater = machine.updater
+    updater.begin(113)
+    assert feed(updater, b"\xe9" * (SLOT + 9000), 50) > 113
+    assert updater.error == Esp32UpdateError.ERASE
+    assert machine.flash.read(APP_1.end, SECTOR_SIZE) == b"\xff" * SECTOR_SIZE
+
+
 def test_an_unfinished_end_is_error_12(machine: Esp32Machine) -> None:
     updater = machine.updater
     updater.begin(len(NEW))

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from otaria.aio.link import Link
+from otaria.device.core_version import Core
+from otaria.device.flash import BadSector
 from otaria.device.machine import Machine
 from otaria.errors import (
     ConnectionBroken,
     DoesNotFit,
+    OtariaError,
     OutcomeUnknown,
     PasswordNeeded,
     ProtocolViolation,
@@ -35,11 +38,21 @@ from otaria.protocols.exchange import (
     DatagramExchange,
     Progress,
     Receive,
+    Report,
     Send,
+    Sleep,
     StreamExchange,
 )
 from otaria.sim.network import Network
-from otaria.wire.arduino_ota import Command, Credentials, Invitation, Scheme, md5_response, stored_password
+from otaria.wire.arduino_ota import (
+    Command,
+    Credentials,
+    Invitation,
+    Scheme,
+    md5_response,
+    pbkdf2_response,
+    stored_password,
+)
 
 HOST: Address = ("10.0.0.2", 50000)
 DEVICE: Address = ("10.0.0.9", 8266)
@@ -152,6 +165,96 @@ def test_lost_doubled_and_late_datagrams_do_not_stop_a_push(machine: Machine, ne
     push_over_network(machine, new_image, Network(seed=seed, link=link), device="123", host="123")
     machine.reset()
     assert machine.flash.read(0, len(new_image)) == new_image
+
+
+# --------------------------------------------------- the host and a device of the newer scheme
+
+NONCE = "8bb0cf6eb9b17d0f7d22b456f121257dc1254e1f01665370476383ea776df414"
+CHALLENGE = b"AUTH " + NONCE.encode()
+
+
+def proofs_of(effects: list[object]) -> list[bytes]:
+    return [effect.content for effect in effects if isinstance(effect, Send) and effect.content.startswith(b"200 ")]
+
+
+def converse(answers: list[object], command: Command = Command.FLASH) -> tuple[list[object], BaseException]:
+    """Feed answers to an inviting host; everything that it did, and how it ended."""
+    exchange = host_side(invitation_for(b"x", command))
+    effects: list[object] = []
+    waiting = iter(answers)
+    try:
+        effect = next(exchange)
+        while True:
+            effects.append(effect)
+            answer = next(waiting, None) if isinstance(effect, Receive) else None
+            effect = exchange.send("123" if isinstance(effect, AskPassword) else answer)  # type: ignore[arg-type]
+    except (StopIteration, OtariaError) as ended:
+        return effects, ended
+
+
+def said(*contents: bytes) -> list[object]:
+    return [Datagram(content, DEVICE) for content in contents]
+
+
+def test_a_long_nonce_is_answered_by_pbkdf2_of_the_passwords_sha256() -> None:
+    effects, ended = converse(said(CHALLENGE, b"OK"))
+    assert isinstance(ended, StopIteration)
+    stored = "a665a45920422f9d417e4867efdc4fb8a04a1f3fff1fa07e998e86f7f7a27ae3"
+    expected = Credentials(CNONCE * 2, pbkdf2_response(stored, NONCE, CNONCE * 2))
+    assert proofs_of(effects) == [expected.encode()]
+    assert len(expected.encode()) == 134
+
+
+def test_a_proof_that_is_not_accepted_is_made_once_more_from_the_passwords_md5() -> None:
+    effects, ended = converse(said(CHALLENGE, b"Authentication Failed", CHALLENGE, b"OK"))
+    assert isinstance(ended, StopIteration)
+    second = Credentials(CNONCE * 2, pbkdf2_response(stored_password("123"), NONCE, CNONCE * 2))
+    assert len(proofs_of(effects)) == 2
+    assert proofs_of(effects)[1] == second.encode()
+    invitations = [e for e in effects if isinstance(e, Send) and e.content.startswith(b"0 ")]
+    assert len(invitations) == 2, "the second proof needs an invitation and a challenge of its own"
+    assert sum(isinstance(effect, AskPassword) for effect in effects) == 1
+
+
+def test_a_password_that_is_wrong_either_way_is_wrong() -> None:
+    effects, ended = converse(said(*[CHALLENGE, b"Authentication Failed"] * 2))
+    assert isinstance(ended, WrongPassword)
+    assert len(proofs_of(effects)) == 2
+
+
+def test_a_device_may_refuse_the_update_after_the_password_was_right() -> None:
+    _, ended = converse(said(CHALLENGE, b"ERR: ERROR[4]: Not Enough Space"))
+    assert isinstance(ended, DoesNotFit)
+
+
+def test_a_challenge_that_arrives_twice_is_not_the_answer_to_the_proof() -> None:
+    _, ended = converse(said(CHALLENGE, CHALLENGE, b"OK"))
+    assert isinstance(ended, StopIteration)
+
+
+def test_a_short_nonce_is_tried_once() -> None:
+    effects, ended = converse(said(b"AUTH " + b"ab" * 16, b"Authentication Failed"))
+    assert isinstance(ended, WrongPassword)
+    assert len(proofs_of(effects)) == 1
+
+
+def test_a_device_that_falls_back_to_idle_after_a_challenge_is_invited_again() -> None:
+    silence: list[object] = [None] * 6
+    _, ended = converse([*said(CHALLENGE), *silence, *said(CHALLENGE, b"OK")])
+    assert isinstance(ended, StopIteration)
+
+
+def test_a_file_system_is_offered_by_the_newer_number_once_the_older_one_has_had_no_answer() -> None:
+    effects, ended = converse([], Command.FILESYSTEM)
+    assert isinstance(ended, Unreachable)
+    commands = [effect.content.split(b" ")[0] for effect in effects if isinstance(effect, Send)]
+    assert commands == [b"100"] * 5 + [b"101"] * 5
+
+
+def test_a_sketch_is_always_offered_by_its_one_number() -> None:
+    effects, ended = converse([])
+    assert isinstance(ended, Unreachable)
+    assert {effect.content.split(b" ")[0] for effect in effects if isinstance(effect, Send)} == {b"0"}
 
 
 # ----------------------------------------------------------------- the host by hand
@@ -273,6 +376,80 @@ def test_the_reply_goes_to_the_sender_of_the_invitation_whoever_sends_the_creden
     exchange.send(None)
     wrong = b"200 " + b"0" * 32 + b" " + b"0" * 32 + b"\n"
     assert exchange.send(Datagram(wrong, STRANGER)) == Send(b"Authentication Failed", HOST)
+
+
+def effects_of(exchange: DatagramExchange[bool]) -> tuple[bool, list[object]]:
+    done: list[object] = []
+    try:
+        effect = next(exchange)
+        while True:
+            done.append(effect)
+            effect = exchange.send(None)
+    except StopIteration as finished:
+        return finished.value, done
+
+
+def test_the_device_says_ok_once_it_has_begun_and_waits_a_tenth_of_a_second(machine: Machine) -> None:
+    invited = Invited(Invitation(Command.FLASH, 1, 5000, "0" * 32), HOST)
+    assert effects_of(begin_update(invited, machine.updater)) == (True, [Send(b"OK", HOST), Sleep(0.1)])
+
+
+def test_the_oldest_core_says_ok_before_it_begins_and_nothing_more_where_it_cannot(machine: Machine) -> None:
+    good = Invited(Invitation(Command.FLASH, 1, 5000, "0" * 32), HOST)
+    exchange = begin_update(good, machine.updater, answers_after_begin=False)
+    assert next(exchange) == Send(b"OK", HOST)
+    assert machine.updater.size == 0
+    assert exchange.send(None) == Sleep(0.1)
+    assert machine.updater.size == 5000
+    machine.reset()
+    bad = Invited(Invitation(Command.FLASH, 1, 0, "0" * 32), HOST)
+    result, done = effects_of(begin_update(bad, machine.updater, answers_after_begin=False))
+    assert (result, done) == (False, [Send(b"OK", HOST), Report(OtaError.BEGIN)])
+
+
+@pytest.mark.parametrize("stored", [None, ""])
+def test_a_device_without_a_password_or_with_an_empty_hash_asks_for_none(stored: str | None) -> None:
+    exchange = await_invitation(stored, lambda: 1)
+    next(exchange)
+    with pytest.raises(StopIteration):
+        exchange.send(Datagram(GOOD, HOST))
+
+
+def test_while_credentials_are_awaited_there_is_no_time_out() -> None:
+    exchange = await_invitation(stored_password("123"), lambda: 1)
+    assert next(exchange) == Receive(None)
+    exchange.send(Datagram(GOOD, HOST))
+    assert exchange.send(None) == Receive(None)
+
+
+def test_credentials_are_accepted_from_any_source() -> None:
+    exchange = await_invitation(stored_password("123"), lambda: 1234567)
+    next(exchange)
+    exchange.send(Datagram(GOOD, HOST))
+    exchange.send(None)
+    proof = b"200 70b473d3156fe9e56d4eceb893c8834f 9eb01bc1bd76103e7ae602193a99ee69\n"
+    with pytest.raises(StopIteration) as finished:
+        exchange.send(Datagram(proof, STRANGER))
+    assert finished.value.value.host == HOST
+
+
+def test_a_wrong_response_is_reported_as_an_authentication_error() -> None:
+    exchange = await_invitation(stored_password("123"), lambda: 1)
+    next(exchange)
+    exchange.send(Datagram(GOOD, HOST))
+    exchange.send(None)
+    exchange.send(Datagram(b"200 " + b"0" * 32 + b" " + b"0" * 32 + b"\n", HOST))
+    assert exchange.send(None) == Report(OtaError.AUTH)
+
+
+def test_the_error_call_back_has_the_numbers_of_the_library() -> None:
+    assert [(error.name, int(error)) for error in OtaError] == [
+        ("AUTH", 0),
+        ("BEGIN", 1),
+        ("CONNECT", 2),
+        ("RECEIVE", 3),
+        ("END", 4),
+    ]
 
 
 def test_a_begin_that_fails_is_reported_before_the_refusal_leaves(machine: Machine) -> None:
@@ -443,6 +620,62 @@ def test_a_damaged_image_is_refused_at_the_end_and_the_old_one_starts_again(
     assert b"ERROR[7]: MD5 verification failed" in sent
     assert machine.reset().running
     assert machine.flash.read(0, len(old_image)) == old_image
+
+
+def pauses(machine: Machine, image: bytes, **options: float) -> list[object]:
+    """The effects from the last count on."""
+    exchange = receive_image(len(image), machine.updater, **options)
+    effect = next(exchange)
+    done: list[object] = []
+    try:
+        while True:
+            done.append(effect)
+            effect = exchange.send(image if isinstance(effect, Receive) else None)
+    except StopIteration:
+        return done[3:]
+
+
+def test_ok_stands_between_two_pauses_of_a_second(begun: Callable[[bytes], Machine], new_image: bytes) -> None:
+    assert pauses(begun(new_image), new_image) == [Sleep(1.0), Send(b"OK"), Sleep(1.0)]
+
+
+@pytest.mark.parametrize("core", Core)
+def test_each_generation_has_pauses_of_its_own(begun: Callable[[bytes], Machine], new_image: bytes, core: Core) -> None:
+    before, after = core.behaviour.pause_before_ok_ms / 1000, core.behaviour.pause_after_ok_ms / 1000
+    done = pauses(begun(new_image), new_image, pause_before_ok_s=before, pause_after_ok_s=after)
+    assert done == [Sleep(before), Send(b"OK"), Sleep(after)]
+
+
+def test_an_early_error_ends_the_transfer_with_its_text(begun: Callable[[bytes], Machine], new_image: bytes) -> None:
+    machine = begun(new_image)
+    machine.flash.spoil(machine.layout.staging_start(len(new_image)) // 4096, BadSector.ERASE_FAILS)
+    result, sent = take(machine, [new_image[:1460], new_image[1460:6000], new_image[6000:]], len(new_image))
+    assert not result
+    assert sent == b"1460ERROR[2]: Flash Erase Failed\n"
+
+
+def test_the_first_byte_is_not_looked_at_before_everything_has_come(
+    begun: Callable[[bytes], Machine], new_image: bytes
+) -> None:
+    wrong = b"\0" + new_image[1:]
+    result, sent = take(begun(wrong), [wrong[:9000], wrong[9000:]], len(wrong))
+    assert not result
+    assert sent == b"9000" + str(len(wrong) - 9000).encode() + b"ERROR[10]: Magic byte is not 0xE9\n"
+
+
+def test_a_silent_host_keeps_the_device_waiting_for_ever(begun: Callable[[bytes], Machine], new_image: bytes) -> None:
+    exchange = receive_image(len(new_image), begun(new_image).updater)
+    effect = next(exchange)
+    for _ in range(10_000):
+        assert effect == Receive(1.0)
+        effect = exchange.send(None)
+
+
+def test_after_a_failed_connection_the_update_cannot_end_so_two_errors_follow(machine: Machine) -> None:
+    """The caller reports CONNECT and goes on to ``end()``, as the library does; that fails with error 13."""
+    assert machine.updater.begin(5000)
+    assert not machine.updater.end()
+    assert machine.updater.error == 13
 
 
 def test_progress_tells_bytes_received_and_announced(begun: Callable[[bytes], Machine], new_image: bytes) -> None:
