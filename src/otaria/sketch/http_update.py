@@ -46,6 +46,7 @@ class ESPhttpUpdate:
         self._board = board
         self._reboot = True
         self._outcome = PullOutcome(HttpUpdateResult.NO_UPDATES)
+        self._login = ("", "")
         self._follow = FollowRedirects.DISABLED
         self._start: Callable[[], None] = _nothing
         self._end: Callable[[], None] = _nothing
@@ -55,6 +56,10 @@ class ESPhttpUpdate:
     def reboot_on_update(self, *, reboot: bool) -> None:
         """Whether to restart by itself after a sketch was installed."""
         self._reboot = reboot
+
+    def set_authorization(self, user: str, password: str) -> None:
+        """Send this login with each request; without effect where one of the two is empty."""
+        self._login = (user, password)
 
     def set_follow_redirects(self, follow: FollowRedirects) -> None:
         """Whether to go where a server sends the board; off by default, as in the original."""
@@ -101,7 +106,7 @@ class ESPhttpUpdate:
         return self._outcome.version
 
     async def _poll(self, text: str, mode: Mode, current_version: str) -> HttpUpdateResult:
-        url: Url | None = Url.parse(text)
+        url: Url | None = Url.parse(text).authorized(*self._login)
         followed = 0
         check_in = self._check_in(mode, current_version)
         while url is not None:
